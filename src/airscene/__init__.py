@@ -1,0 +1,1 @@
+"""Attend, Infer, Repeat: scenes counted, located and described, learned from images alone."""
