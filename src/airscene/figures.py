@@ -1,0 +1,447 @@
+"""Every picture, drawn from plain numpy arrays.
+
+Figures are built through matplotlib's object interface, never pyplot, so drawing one leaves no
+state behind and needs no screen. Boxes and windows are (x0, y0, x1, y1) in pixels measured from the
+upper left corner of the canvas: one of width W spans x from 0 to W.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch, Rectangle
+from matplotlib.ticker import MaxNLocator, PercentFormatter, StrMethodFormatter
+from PIL import Image, ImageDraw, ImageFont
+
+from airscene.files import write_whole
+
+STYLE: dict[str, Any] = {
+    "text": {"color": "#333333", "fontsize": 10},
+    "small": {"color": "#333333", "fontsize": 9},
+    "legend": {"labelcolor": "#333333", "fontsize": 9, "frameon": False},
+    "ticks": {"labelcolor": "#333333", "labelsize": 9, "length": 0},
+    "grid": {"color": "#e4e4e4", "linewidth": 0.8},
+    "picture": {"color": "#9a9a9a", "linewidth": 0.5},
+    "window": {"fill": False, "linewidth": 1.6},
+    "line": "#1f5fa8",
+    "second": "#d0661b",
+    "map": "Blues",
+    "dpi": 150,
+}
+"""The one look of all figures: colours, font sizes in points, resolution in dots an inch."""
+
+# Red, green, blue as in the paper, then more. Neighbours differ in lightness too, for readers who
+# do not tell red from green, and all stand out from black and from white.
+STEP_COLOURS = ("#e8203a", "#43d35e", "#3c7dff", "#ffb000", "#c04bff", "#12c8d6", "#ff7bac")
+"""Colour of the window of each attention step, in order; more steps begin again."""
+
+CELL = 1.0  # inches along the longer side of a picture in a grid
+GAP = 0.07  # inches between pictures
+
+
+@dataclass(frozen=True)
+class View:
+    """What was inferred from R scenes.
+
+    Attributes:
+        image: the scenes, in [0, 1], with shape (R, C, H, W), C 1 or 3.
+        reconstruction: the canvases painted from the inferences, with the shape of `image`.
+        windows: x0, y0, x1, y1 in pixels of the window of each attention step, shape (R, N, 4).
+        count: how many objects were inferred, in 0..N, with shape (R,); windows from there on are
+            not drawn.
+    """
+
+    image: np.ndarray
+    reconstruction: np.ndarray
+    windows: np.ndarray
+    count: np.ndarray
+
+    def __post_init__(self) -> None:
+        """Checks that the four arrays describe the same scenes."""
+        R = len(self.image)
+        if self.image.ndim != 4 or self.image.shape[1] not in (1, 3):
+            raise ValueError(f"images must be (R, 1 or 3, H, W), got {self.image.shape}")
+        if self.reconstruction.shape != self.image.shape:
+            raise ValueError(f"{self.reconstruction.shape} does not reconstruct {self.image.shape}")
+        if self.windows.ndim != 3 or self.windows.shape[::2] != (R, 4):
+            raise ValueError(f"windows must be ({R}, N, 4), got {self.windows.shape}")
+        if self.count.shape != (R,):
+            raise ValueError(f"counts must be ({R},), got {self.count.shape}")
+
+    def used(self) -> list[np.ndarray]:
+        """Windows of the inferred objects alone, one array (n, 4) a scene."""
+        return [windows[:n] for windows, n in zip(self.windows, self.count, strict=True)]
+
+
+# Grids of pictures
+
+
+@dataclass(frozen=True)
+class _Row:
+    label: str
+    pictures: np.ndarray  # (R, C, H, W)
+    windows: Sequence[np.ndarray] = ()  # R arrays (n, 4), or none
+
+
+def reconstructions(stages: Sequence[tuple[int, View]]) -> Figure:
+    """Draws how reconstructions and windows come about in training: the paper's Figure 3, left.
+
+    Args:
+        stages: pairs of a training iteration and what the model then infers from the same R scenes.
+
+    Returns:
+        The figure: scenes in the top row, below it one row of reconstructions for each stage, with
+        the windows of steps 1, 2, 3 in red, green, blue.
+
+    Raises:
+        ValueError: there is no stage.
+    """
+    if not stages:
+        raise ValueError("reconstructions need at least one stage of training")
+    rows = [_Row("scene", stages[0][1].image)]
+    rows += [_Row(f"{step:,}", view.reconstruction, view.used()) for step, view in stages]
+    return _grid(rows, steps=stages[-1][1].windows.shape[1])
+
+
+def mistakes(view: View, true_count: np.ndarray) -> Figure:
+    """Draws scenes that were counted wrong, above their reconstructions.
+
+    Args:
+        view: the R scenes and what was inferred from them, R at least 1.
+        true_count: how many objects each scene has, with shape (R,).
+
+    Returns:
+        The figure; "2 as 1" above a scene means that it has two objects and one was inferred.
+    """
+    figure = _pairs(view)
+    for axes, true, inferred in zip(figure.axes, true_count, view.count, strict=False):
+        axes.set_title(f"{true} as {inferred}", **STYLE["text"])
+    return figure
+
+
+def scenes_grid(images: np.ndarray, columns: int) -> Figure:
+    """Draws scenes side by side, row after row.
+
+    Args:
+        images: in [0, 1], with shape (M, C, H, W), M at least 1.
+        columns: pictures in a row, at least 1.
+
+    Returns:
+        The figure; the last row may be shorter.
+    """
+    starts = range(0, len(images), columns)
+    return _grid([_Row("", images[start : start + columns]) for start in starts], steps=0)
+
+
+def _pairs(view: View) -> Figure:
+    rows = [_Row("scene", view.image), _Row("painted", view.reconstruction, view.used())]
+    return _grid(rows, steps=view.windows.shape[1], head=0.3)
+
+
+def _grid(rows: Sequence[_Row], steps: int, head: float = 0.1) -> Figure:
+    """Lays out the rows below `head` inches of room for titles and above a key of the steps."""
+    R, _, H, W = rows[0].pictures.shape
+    label = 0.15 + 0.09 * max(len(row.label) for row in rows)  # inches
+    width = R * (CELL * W / max(H, W) + GAP)
+    height = len(rows) * (CELL * H / max(H, W) + GAP)
+    page = (max(label + width + 0.1, 0.3 + 0.8 * steps), head + height + (0.4 if steps else 0.05))
+    figure = Figure(figsize=page, dpi=STYLE["dpi"])
+    top = 1 - head / page[1]
+    box = dict(left=label / page[0], right=(label + width) / page[0], top=top)
+    spacing = dict(bottom=top - height / page[1], wspace=GAP, hspace=GAP)
+    cells = figure.subplots(len(rows), R, squeeze=False, gridspec_kw=box | spacing)
+    for axes, row in zip(cells, rows, strict=True):
+        _draw_row(axes, row)
+    _key(figure, steps)
+    return figure
+
+
+def _draw_row(cells: Sequence[Axes], row: _Row) -> None:
+    cells[0].set_ylabel(row.label, rotation=0, ha="right", va="center", **STYLE["small"])
+    for axes in cells[len(row.pictures) :]:
+        axes.set_axis_off()
+    for axes, picture in zip(cells, row.pictures, strict=False):
+        _draw_picture(axes, picture)
+    for axes, windows in zip(cells, row.windows, strict=False):
+        _draw_windows(axes, windows)
+
+
+def _draw_picture(axes: Axes, picture: np.ndarray) -> None:
+    _, H, W = picture.shape
+    axes.imshow(_bytes(picture), interpolation="nearest", extent=(0, W, H, 0))
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set(**STYLE["picture"])
+
+
+def _draw_windows(axes: Axes, windows: np.ndarray) -> None:
+    for step, (x0, y0, x1, y1) in enumerate(windows):
+        corner, width, height = (x0, y0), x1 - x0, y1 - y0
+        axes.add_patch(Rectangle(corner, width, height, edgecolor=_colour(step), **STYLE["window"]))
+
+
+def _key(figure: Figure, steps: int) -> None:
+    if steps:
+        handles = [Patch(color=_colour(step), label=f"step {step + 1}") for step in range(steps)]
+        shape = dict(ncols=steps, handlelength=0.9, columnspacing=1.4)
+        figure.legend(handles=handles, loc="lower center", **shape, **STYLE["legend"])
+
+
+def _colour(step: int) -> str:
+    return STEP_COLOURS[step % len(STEP_COLOURS)]
+
+
+def _bytes(picture: np.ndarray) -> np.ndarray:
+    """The picture (C, H, W) as RGB bytes (H, W, 3); a canvas may add up to more than white."""
+    clipped = np.clip(np.nan_to_num(picture, nan=0.0), 0, 1)
+    rgb = np.broadcast_to(clipped, (3, *picture.shape[1:]))
+    return (rgb * 255).round().astype(np.uint8).transpose(1, 2, 0)
+
+
+# Charts
+
+
+def count_accuracy(steps: np.ndarray, accuracy: np.ndarray) -> Figure:
+    """Draws the share of scenes counted right over training.
+
+    Args:
+        steps: training iterations, with shape (T,).
+        accuracy: in [0, 1], NaN where it was not measured, with shape (T,).
+
+    Returns:
+        The figure, in percent, with the last value written at the end of the line.
+    """
+    figure, axes = _chart("training iteration", "scenes counted right")
+    _curve(axes, steps, accuracy, STYLE["line"])
+    axes.set_ylim(0, 1.05)
+    axes.yaxis.set_major_formatter(PercentFormatter(1))
+    for x, y in list(zip(*_measured(steps, accuracy), strict=True))[-1:]:
+        offset = (0, -16) if y > 0.2 else (0, 8)
+        axes.annotate(
+            f"{y:.1%}", (x, y), offset, textcoords="offset points", ha="right", **STYLE["text"]
+        )
+    return figure
+
+
+def bound(
+    steps: np.ndarray, train_elbo: np.ndarray, validation_elbo: np.ndarray | None = None
+) -> Figure:
+    """Draws the evidence lower bound over training.
+
+    The axis leaves out the lowest tenth of the values: the first are so low that they would flatten
+    all that follows.
+
+    Args:
+        steps: training iterations, with shape (T,).
+        train_elbo: nats an image, with shape (T,).
+        validation_elbo: the same on held-out scenes, NaN where it was not measured.
+
+    Returns:
+        The figure.
+    """
+    figure, axes = _chart("training iteration", "ELBO, nats an image")
+    _curve(axes, steps, train_elbo, STYLE["line"], "training")
+    values = train_elbo
+    if validation_elbo is not None:
+        _curve(axes, steps, validation_elbo, STYLE["second"], "held out")
+        values = np.concatenate([train_elbo, validation_elbo])
+        axes.legend(**STYLE["legend"])
+    _robust_limits(axes, values)
+    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    return figure
+
+
+def count_histogram(scenes: np.ndarray) -> Figure:
+    """Draws how many scenes were inferred to hold 0, 1, 2, ... objects.
+
+    Args:
+        scenes: number of scenes by inferred count, with shape (P,).
+
+    Returns:
+        The figure, one bar a count, with its share of all scenes above.
+    """
+    figure, axes = _chart("inferred objects", "scenes")
+    bars = axes.bar(np.arange(len(scenes)), scenes, color=STYLE["line"], width=0.7)
+    shares = [f"{share:.1%}" for share in scenes / max(scenes.sum(), 1)]
+    axes.bar_label(bars, shares, padding=2, **STYLE["small"])
+    axes.set_xticks(np.arange(len(scenes)))
+    axes.margins(y=0.12)
+    axes.grid(False, axis="x")
+    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    return figure
+
+
+def window_heatmaps(windows: np.ndarray, canvas: tuple[int, int]) -> Figure:
+    """Draws where on the canvas each attention step looks.
+
+    Args:
+        windows: x0, y0, x1, y1 in pixels, NaN where the step was not used, with shape (M, N, 4).
+        canvas: its height and width in pixels.
+
+    Returns:
+        The figure: a panel for each step, the darker the more windows have their centre there; each
+        panel has its own scale, since later steps are used less.
+    """
+    H, W = canvas
+    N = windows.shape[1]
+    size = (2.2 * W / max(H, W) * N + 0.15 * N + 0.1, 2.2 * H / max(H, W) + 0.5)
+    figure = Figure(figsize=size, dpi=STYLE["dpi"], layout="constrained")
+    for step, axes in enumerate(figure.subplots(1, N, squeeze=False)[0]):
+        used = windows[np.isfinite(windows[:, step]).all(axis=1), step]
+        density = _centre_density(used, canvas)
+        top = max(density.max(), 1)
+        axes.imshow(density, cmap=STYLE["map"], vmin=0, vmax=top, extent=(0, W, H, 0))
+        axes.set(xticks=[], yticks=[])
+        axes.spines[:].set(color=_colour(step), linewidth=1.5)
+        title = (
+            f"step {step + 1}: {len(used):,} windows" if len(used) else f"step {step + 1}: unused"
+        )
+        axes.set_title(title, **STYLE["small"])
+    return figure
+
+
+def confusion(matrix: np.ndarray) -> Figure:
+    """Draws how scenes with each true count were counted.
+
+    Args:
+        matrix: number of scenes by true count (rows) and inferred count (columns), shape (T, P).
+
+    Returns:
+        The figure: every cell holds its number of scenes and its share of the row.
+    """
+    T, P = matrix.shape
+    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    figure, axes = _chart("inferred objects", "true objects", (0.9 * P + 1.3, 0.75 * T + 1.0))
+    axes.imshow(shares, cmap=STYLE["map"], vmin=0, vmax=1, aspect="auto", interpolation="nearest")
+    axes.grid(False)
+    axes.spines[:].set_visible(False)
+    axes.set(xticks=range(P), yticks=range(T))
+    for (row, column), share in np.ndenumerate(shares):
+        colour = "white" if share > 0.5 else STYLE["text"]["color"]
+        text = f"{matrix[row, column]:,}\n{share:.1%}"
+        axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=10)
+    return figure
+
+
+def _chart(x: str, y: str, size: tuple[float, float] = (6.4, 3.4)) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=size, dpi=STYLE["dpi"], layout="constrained")
+    axes = figure.subplots()
+    axes.set_xlabel(x, **STYLE["text"])
+    axes.set_ylabel(y, **STYLE["text"])
+    axes.tick_params(**STYLE["ticks"])
+    axes.grid(**STYLE["grid"])
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.spines["bottom"].set(**STYLE["picture"])
+    return figure, axes
+
+
+def _curve(axes: Axes, steps: np.ndarray, values: np.ndarray, colour: str, label: str = "") -> None:
+    x, y = _measured(steps, values)
+    marker = "o" if len(x) < 40 else ""  # a lone point would otherwise be invisible
+    axes.plot(x, y, color=colour, label=label, linewidth=1.6, marker=marker, markersize=3)
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+
+
+def _measured(steps: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    finite = np.isfinite(values)
+    return steps[finite], values[finite]
+
+
+def _robust_limits(axes: Axes, values: np.ndarray) -> None:
+    finite = values[np.isfinite(values)]
+    if finite.size:
+        low, high = np.percentile(finite, 10), finite.max()
+        margin = 0.05 * (high - low) or 1.0
+        axes.set_ylim(low - margin, high + margin)
+
+
+def _centre_density(windows: np.ndarray, canvas: tuple[int, int]) -> np.ndarray:
+    """Number of windows (n, 4) by the place of their centre, about 25 bins on the longer side."""
+    H, W = canvas
+    x, y = (windows[:, :2] + windows[:, 2:]).T / 2
+    bins = [max(1, round(25 * side / max(H, W))) for side in canvas]
+    return np.histogram2d(y, x, bins, range=[(0, H), (0, W)])[0]
+
+
+# Pictures without axes
+
+
+def overlay(image: np.ndarray, boxes: np.ndarray, labels: Sequence[str]) -> Image.Image:
+    """Draws labelled boxes on one picture.
+
+    Args:
+        image: in [0, 1], with shape (C, H, W), C 1 or 3.
+        boxes: x0, y0, x1, y1 in pixels of `image`, with shape (n, 4).
+        labels: a text for each box; an empty one is left out.
+
+    Returns:
+        An RGB picture, a whole number of times as large as `image`: at least 256 pixels along its
+        longer side.
+    """
+    _, H, W = image.shape
+    scale = math.ceil(256 / max(H, W))
+    picture = Image.fromarray(_bytes(image)).resize(
+        (W * scale, H * scale), Image.Resampling.NEAREST
+    )
+    draw = ImageDraw.Draw(picture)
+    for step, (box, label) in enumerate(zip(boxes, labels, strict=True)):
+        draw.rectangle([float(edge) * scale for edge in box], outline=_colour(step), width=2)
+        if label:
+            _tag(draw, label, box[0] * scale, box[1] * scale, _colour(step))
+    return picture
+
+
+def _tag(draw: ImageDraw.ImageDraw, label: str, x: float, y: float, colour: str) -> None:
+    """Writes `label` on a patch of `colour`, above (x, y) where there is room on the picture."""
+    font = ImageFont.load_default(12)
+    _, _, width, height = draw.textbbox((2, 2), label, font=font)
+    picture = draw.im.size
+    x = float(np.clip(x, 0, max(0, picture[0] - width - 2)))
+    y = float(np.clip(y - height - 2, 0, max(0, picture[1] - height - 2)))
+    draw.rectangle([x, y, x + width + 2, y + height + 2], fill=colour)
+    draw.text((x + 2, y + 1), label, fill="black", font=font)
+
+
+def training_animation(stages: Sequence[tuple[int, View]]) -> list[Image.Image]:
+    """Draws the stages of training as the frames of an animation.
+
+    Args:
+        stages: pairs of a training iteration and what the model then infers from the same R scenes.
+
+    Returns:
+        One RGB frame a stage: the iteration, the scenes, their reconstructions with windows.
+    """
+    return [_frame(step, view) for step, view in stages]
+
+
+def save_gif(frames: Sequence[Image.Image], path: Path, seconds_a_frame: float) -> Path:
+    """Writes frames of one size as an endless animation that rests on its last frame.
+
+    Args:
+        frames: at least one RGB picture.
+        path: file to write, whole or not at all.
+        seconds_a_frame: how long each is shown; the last is shown four times as long.
+
+    Returns:
+        The path written.
+    """
+    durations = [round(1000 * seconds_a_frame)] * len(frames)
+    durations[-1] *= 4
+    options = dict(save_all=True, append_images=frames[1:], duration=durations, loop=0)
+    return write_whole(path, lambda temporary: frames[0].save(temporary, format="GIF", **options))
+
+
+def _frame(step: int, view: View) -> Image.Image:
+    figure = _pairs(view)
+    figure.suptitle(f"iteration {step:,}", **STYLE["text"], y=0.985)
+    figure.set_dpi(100)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")

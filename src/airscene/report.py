@@ -1,0 +1,327 @@
+"""One page that tells what a model learned: report.html, which works offline, and its figures."""
+
+import base64
+import html
+import json
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from string import Template
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from airscene import figures
+from airscene.figures import View
+from airscene.files import write_text, write_whole
+
+ROWS = 8  # stages of training in the picture of reconstructions
+SECONDS_A_FRAME = 0.6
+
+
+@dataclass(frozen=True)
+class ReportData:
+    """All that a report tells; what is empty, absent or None is left out of it.
+
+    Attributes:
+        title: heading of the page.
+        config: the resolved configuration, as nested plain values.
+        metrics: rows logged in training, each with `step` and some of `seconds`,
+            `images_per_second`, `train/elbo`, `validation/elbo` (nats an image) and
+            `validation/count_accuracy` (in [0, 1]).
+        evaluation: figures of the final evaluation on held-out scenes: `scenes`, `elbo`, `bound`,
+            `bound_samples`, `images_per_second`, `count_histogram` (scenes by inferred count) and,
+            where the truth is known, `count_accuracy`, `count_mean_absolute_error`,
+            `count_confusion` (scenes by true and inferred count), `box_mean_iou`, `box_ap50`.
+        stages: pairs of a training iteration and what the model then infers from the same scenes.
+        windows: attention windows x0, y0, x1, y1 in pixels of the M evaluated scenes, NaN where a
+            step was not used, with shape (M, N, 4).
+        canvas: height and width of a scene in pixels.
+        mistakes: scenes counted wrong and their true counts, with shape (R,).
+    """
+
+    title: str
+    config: dict[str, Any]
+    metrics: list[dict[str, Any]]
+    evaluation: dict[str, Any]
+    stages: list[tuple[int, View]]
+    windows: np.ndarray
+    canvas: tuple[int, int]
+    mistakes: tuple[View, np.ndarray] | None = None
+
+
+@dataclass(frozen=True)
+class _Text:
+    title: str
+    alt: str
+    caption: str
+
+
+def write_report(data: ReportData, out: Path) -> Path:
+    """Writes `out`/report.html, with every picture inside it, and the pictures to `out`/figures.
+
+    Args:
+        data: what to tell.
+        out: folder, made where it does not exist.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        UserError: the folder cannot be written; a report that stood there survives.
+    """
+    sections = [_section(name, path) for name, path in _write_figures(data, out / "figures")]
+    page = PAGE.substitute(
+        title=html.escape(data.title),
+        headline="\n".join(_tile(*fact) for fact in _headline(data)),
+        sections="\n".join(sections),
+        config=html.escape(json.dumps(data.config, indent=2, default=str)),
+    )
+    return write_text(out / "report.html", page)
+
+
+def _write_figures(data: ReportData, folder: Path) -> Iterator[tuple[str, Path]]:
+    for name, figure in _draw(data):
+        yield name, write_whole(folder / f"{name}.png", figure.savefig)
+    if len(data.stages) > 1:
+        frames = figures.training_animation(data.stages)
+        yield "training", figures.save_gif(frames, folder / "training.gif", SECONDS_A_FRAME)
+
+
+def _draw(data: ReportData) -> Iterator[tuple[str, Figure]]:
+    if data.stages:
+        yield "reconstructions", figures.reconstructions(_spread(data.stages))
+    yield from _draw_counts(data.evaluation)
+    if data.mistakes is not None and len(data.mistakes[1]):
+        yield "mistakes", figures.mistakes(*data.mistakes)
+    if np.isfinite(data.windows).any():
+        yield "heatmaps", figures.window_heatmaps(data.windows, data.canvas)
+    yield from _draw_training(data.metrics)
+
+
+def _draw_counts(evaluation: dict[str, Any]) -> Iterator[tuple[str, Figure]]:
+    if evaluation.get("count_confusion"):
+        yield "confusion", figures.confusion(np.array(evaluation["count_confusion"]))
+    elif evaluation.get("count_histogram"):
+        yield "counts", figures.count_histogram(np.array(evaluation["count_histogram"]))
+
+
+def _draw_training(rows: list[dict[str, Any]]) -> Iterator[tuple[str, Figure]]:
+    steps, accuracy = _column(rows, "step"), _column(rows, "validation/count_accuracy")
+    train, validation = _column(rows, "train/elbo"), _column(rows, "validation/elbo")
+    if np.isfinite(accuracy).any():
+        yield "count_accuracy", figures.count_accuracy(steps, accuracy)
+    if np.isfinite(train).any():
+        held_out = validation if np.isfinite(validation).any() else None
+        yield "bound", figures.bound(steps, train, held_out)
+
+
+def _column(rows: list[dict[str, Any]], key: str) -> np.ndarray:
+    return np.array([row.get(key) for row in rows], dtype=float)  # None becomes NaN
+
+
+def _spread(stages: Sequence[tuple[int, View]]) -> list[tuple[int, View]]:
+    """At most `ROWS` stages, evenly spread, the first and the last among them."""
+    chosen = np.linspace(0, len(stages) - 1, min(ROWS, len(stages))).round().astype(int)
+    return [stages[index] for index in chosen]
+
+
+def _headline(data: ReportData) -> Iterator[tuple[str, str, str]]:
+    """Yields value, name and meaning of every headline number that is known."""
+    known = data.evaluation | {
+        f"training_{key}": data.metrics[-1].get(key)
+        for key in ("seconds", "images_per_second")
+        if data.metrics
+    }
+    for key, pattern, name, meaning in HEADLINE:
+        value = known.get(key)
+        if value is not None and math.isfinite(value):
+            shown = _duration(value) if key == "training_seconds" else pattern.format(value)
+            yield shown, name, meaning.format(samples=known.get("bound_samples", "many"))
+
+
+def _duration(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds} s"
+
+
+def _tile(value: str, name: str, meaning: str) -> str:
+    value, name, meaning = map(html.escape, (value, name, meaning))
+    return f"<div><dt>{name}</dt><dd>{value}<small>{meaning}</small></dd></div>"
+
+
+def _section(name: str, picture: Path) -> str:
+    text = TEXTS[name]
+    kind = picture.suffix.removeprefix(".")
+    source = f"data:image/{kind};base64,{base64.b64encode(picture.read_bytes()).decode()}"
+    return (
+        f'<section id="{name}"><h2>{text.title}</h2><figure>'
+        f'<div class="frame"><img alt="{text.alt}" src="{source}"></div>'
+        f"<figcaption>{text.caption}</figcaption></figure></section>"
+    )
+
+
+# The words and the page, last so that the code reads first
+
+HEADLINE = (
+    ("count_accuracy", "{:.1%}", "Count accuracy", "scenes whose number of objects is right"),
+    (
+        "count_mean_absolute_error",
+        "{:.3f}",
+        "Count error",
+        "objects too many or too few, on average",
+    ),
+    (
+        "box_mean_iou",
+        "{:.3f}",
+        "Box overlap (IoU)",
+        "shared area of inferred and true boxes over their joint area; 1 is perfect",
+    ),
+    (
+        "box_ap50",
+        "{:.3f}",
+        "Box precision (AP)",
+        "average precision of boxes that overlap at least half; 1 is perfect",
+    ),
+    (
+        "elbo",
+        "{:,.1f}",
+        "ELBO, nats an image",
+        "lower bound on the log-probability of a scene; higher is better",
+    ),
+    (
+        "bound",
+        "{:,.1f}",
+        "Tighter bound, nats",
+        "the same bound, importance-weighted over {samples} samples",
+    ),
+    ("scenes", "{:,}", "Scenes evaluated", "the numbers above are over all of them"),
+    ("training_seconds", "{}", "Training time", "from the first to the last iteration"),
+    (
+        "training_images_per_second",
+        "{:,.0f}",
+        "Images/s in training",
+        "forward, backward and update",
+    ),
+    ("images_per_second", "{:,.0f}", "Images/s in inference", "from a picture to its objects"),
+)
+"""Key, format, name and meaning of the numbers on top of the page, in order."""
+
+TEXTS = {
+    "reconstructions": _Text(
+        "What the model sees",
+        "Grid of scenes and, below them, their reconstructions at several stages of training, with "
+        "coloured windows around the objects.",
+        "The top row holds scenes; each row below holds their reconstructions after as many "
+        "iterations of training as stand at its left. A frame is the window through which one "
+        "step looks and paints: red is the first step, green the second, blue the third. Early "
+        "on, windows lie anywhere and many objects share one; in the end each object should "
+        "have its own, and an empty scene none. No label was used to learn this.",
+    ),
+    "confusion": _Text(
+        "Where counting goes wrong",
+        "Table of the number of scenes by true and by inferred number of objects.",
+        "Each row holds the scenes with one true number of objects, each column those with one "
+        "inferred number; percentages are of the row. Right counts lie on the diagonal. What "
+        "lies left of it was counted too low, often two objects so close that one window holds "
+        "both; what lies right of it was counted too high.",
+    ),
+    "counts": _Text(
+        "How many objects it finds",
+        "Bar chart of the number of scenes by inferred number of objects.",
+        "The true counts of these scenes are not known, so this shows only what was inferred. A "
+        "single bar at 0 or at the largest count is a sign that training failed; compare the "
+        "bars with what you know of your images.",
+    ),
+    "mistakes": _Text(
+        "Scenes it counts wrong",
+        "Scenes that were counted wrong, above their reconstructions with coloured windows.",
+        "&ldquo;2 as 1&rdquo; is a scene with two objects in which one was found. The upper row "
+        "is the scene, the lower what the model painted. Look whether a window holds two "
+        "objects, or whether two windows share one.",
+    ),
+    "heatmaps": _Text(
+        "Where each step looks",
+        "A map of the canvas for each step, darker where more windows have their centre.",
+        "The darker a place, the more windows of this step had their centre there; each map has "
+        "its own scale. Where two steps prefer different regions, the model has found an order "
+        "in which to read a scene. Training again with another seed may find another order.",
+    ),
+    "count_accuracy": _Text(
+        "Learning to count",
+        "Curve of the share of validation scenes counted right over training iterations.",
+        "The share of validation scenes whose number of objects is right. It often stays low "
+        "for a while, then rises steeply once each window settles on one object.",
+    ),
+    "bound": _Text(
+        "The objective",
+        "Curves of the evidence lower bound over training iterations.",
+        "Training raises this bound (ELBO): how well the painted canvas explains the scene, "
+        "less the cost of describing its objects. The lowest tenth of the values, mostly from "
+        "the start, lies below the frame. A held-out curve that falls while the training curve "
+        "rises means that the model learns its scenes by heart. Do not choose between models by "
+        "this curve alone: a model that miscounts can have the higher bound.",
+    ),
+    "training": _Text(
+        "Training, animated",
+        "Animation of the reconstructions and windows over the course of training.",
+        "The same scenes at every stage of training. The animation rests on the last stage, "
+        "then begins again.",
+    ),
+}
+"""Title, alternative text and caption of each figure."""
+
+PAGE = Template("""<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>$title</title>
+<style>
+:root { --page: #fbfbfa; --card: #ffffff; --text: #222426; --quiet: #5c6166; --line: #e2e2df; }
+@media (prefers-color-scheme: dark) {
+  :root { --page: #17191b; --card: #212427; --text: #e8e8e6; --quiet: #a5abb0; --line: #34383c; }
+}
+* { box-sizing: border-box; }
+body {
+  margin: 0 auto; padding: 1.5rem 1rem 4rem; max-width: 62rem; background: var(--page);
+  color: var(--text); font: 1rem/1.55 system-ui, sans-serif;
+}
+h1 { font-size: 1.7rem; line-height: 1.25; overflow-wrap: anywhere; }
+h2 { font-size: 1.2rem; margin: 2.5rem 0 0.75rem; }
+dl { display: grid; grid-template-columns: repeat(auto-fill, minmax(9.5rem, 1fr)); gap: 0.75rem; }
+dl div { background: var(--card); border: 1px solid var(--line); border-radius: 0.6rem; }
+dl div { padding: 0.75rem 0.9rem; }
+dt { color: var(--quiet); font-size: 0.9rem; }
+dd { margin: 0; font-size: 1.5rem; font-weight: 600; font-variant-numeric: tabular-nums; }
+dd small { display: block; color: var(--quiet); font: 0.8rem/1.4 system-ui, sans-serif; }
+figure { margin: 0; }
+.frame {
+  width: fit-content; max-width: 100%; overflow-x: auto; padding: 0.5rem; background: white;
+  border: 1px solid var(--line); border-radius: 0.6rem;
+}
+img { display: block; max-width: 100%; height: auto; }
+#confusion img, #counts img, #count_accuracy img, #bound img, #heatmaps img { width: 38rem; }
+#reconstructions img, #mistakes img, #training img { max-width: max(100%, 36rem); }
+figcaption { margin: 0.75rem 0 0; max-width: 46rem; color: var(--quiet); }
+details { margin-top: 2.5rem; }
+summary { cursor: pointer; font-weight: 600; }
+pre { overflow-x: auto; padding: 1rem; background: var(--card); border: 1px solid var(--line); }
+</style>
+</head>
+<body>
+<main>
+<h1>$title</h1>
+<dl>
+$headline
+</dl>
+$sections
+<details><summary>Configuration</summary><pre>$config</pre></details>
+</main>
+</body>
+</html>
+""")
