@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from airscene.data import composer
-from airscene.data.composer import INK, Composer, SceneConfig, compose_split, ink_boxes
+from airscene.data.composer import Composer, SceneConfig, compose_split
+from airscene.spatial import INK
 from airscene.data.sprites import Sprites, load_sprites
 from airscene.errors import UserError
 
@@ -192,14 +193,6 @@ def test_scenes_without_objects():
 def test_an_empty_sprite_is_never_placed():
     sprites = blocks(0, 10, 200)
     assert set(compose(CONFIG, sprites=sprites).labels.unique().tolist()) == {-1, 200}
-
-
-def test_ink_boxes_are_tight_and_zero_without_ink():
-    objects = torch.zeros(2, 6, 9)
-    objects[0, 2, 3:7] = 52.0
-    objects[0, 4, 5] = 255.0
-    objects[1, 1, 1] = 51.0  # exactly INK is not above it
-    assert ink_boxes(objects).tolist() == [[3, 2, 7, 5], [0, 0, 0, 0]]
 
 
 def test_too_many_objects_name_canvas_size_and_count():

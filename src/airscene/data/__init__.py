@@ -1,12 +1,11 @@
 """Sources of scenes: sprites composed at random, or the user's own images."""
 
-from airscene.data.composer import INK, Composer, SceneConfig, compose_split, ink_boxes
+from airscene.data.composer import Composer, SceneConfig, compose_split
 from airscene.data.images import UserImages, as_scenes, load_images, save_scenes, training_images
 from airscene.data.scenes import Scenes
 from airscene.data.sprites import Sprites, load_sprites
 
 __all__ = [
-    "INK",
     "Composer",
     "SceneConfig",
     "Scenes",
@@ -14,7 +13,6 @@ __all__ = [
     "UserImages",
     "as_scenes",
     "compose_split",
-    "ink_boxes",
     "load_images",
     "load_sprites",
     "save_scenes",

@@ -15,8 +15,8 @@ from airscene.data.mnist import Split
 from airscene.data.scenes import Scenes
 from airscene.data.sprites import Source, Sprites, load_sprites
 from airscene.errors import UserError
+from airscene.spatial import ink_boxes
 
-INK = 0.2  # a pixel of an object counts as ink above this share of full intensity
 TAIL = 4.0  # scales are cut off at so many standard deviations, so that sizes are bounded
 MINIMUM_SIDE = 4  # in pixels; smaller sprites are blots
 ROUNDS = 100  # of drawing the rejected scenes of a chunk anew before giving up
@@ -138,7 +138,7 @@ class Composer:
 
         Returns:
             Scenes with bytes as images (M, 1, H, W) and with K = max(counts) boxes and labels. A
-            box is the extent of the pixels of the placed object above `INK` of full intensity.
+            box is the extent of the pixels of the placed object above `spatial.INK`.
 
         Raises:
             UserError: the objects do not fit the canvas without overlap.
@@ -185,7 +185,7 @@ class Composer:
         chosen = self._randint(len(self.sprites), len(scene), generator)
         objects = self._place(self.sprites.images.index_select(0, chosen).float(), generator)
         _, boxes, labels = self._blank(len(count))
-        boxes[scene, slot] = ink_boxes(objects)
+        boxes[scene, slot] = ink_boxes(objects / 255)
         labels[scene, slot] = self.sprites.labels[chosen]
         canvas = objects.new_zeros(len(count), *self.config.canvas).index_add_(0, scene, objects)
         obeys = self._obeys(canvas, boxes) & ((boxes[..., 2] > 0).sum(1) == count)
@@ -260,28 +260,6 @@ def compose_split(
     sprites = load_sprites(config.source, split, data_dir)
     number = config.train_size if split == "train" else config.test_size
     return Composer(sprites, config).compose(number, generator)
-
-
-def ink_boxes(objects: Tensor) -> Tensor:
-    """The tight boxes of single objects.
-
-    Args:
-        objects: intensities in 0..255, with shape (T, H, W).
-
-    Returns:
-        Boxes (x0, y0, x1, y1), x1 and y1 exclusive, with shape (T, 4); zeros where there is no ink.
-    """
-    excess = (objects - 255 * INK).clamp_(min=0)
-    x0, x1 = _extent(excess.sum(1) > 0)  # sums are several times faster than maxima
-    y0, y1 = _extent(excess.sum(2) > 0)
-    return torch.stack([x0, y0, x1, y1], dim=1).float()
-
-
-def _extent(ink: Tensor) -> tuple[Tensor, Tensor]:
-    """First and past-the-last true index along the second axis of (T, A); both 0 if none is."""
-    first = ink.int().argmax(1)
-    last = ink.shape[1] - ink.flip(1).int().argmax(1)
-    return first, last * ink.any(1)
 
 
 def _any_overlap(boxes: Tensor) -> Tensor:

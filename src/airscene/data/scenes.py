@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -41,6 +42,7 @@ class Scenes:
         """The images as floats in [0, 1], with shape (M, C, H, W)."""
         return self.image / 255.0 if self.image.dtype == torch.uint8 else self.image
 
-    def _map(self, change) -> Self:
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
-        return type(self)(**{k: v if v is None else change(v) for k, v in values.items()})
+    def _map(self, change: Callable[[Tensor], Tensor]) -> Self:
+        values = ((f.name, getattr(self, f.name)) for f in fields(self))
+        changed: dict[str, Any] = {k: None if v is None else change(v) for k, v in values}
+        return type(self)(**changed)

@@ -1,0 +1,131 @@
+"""The whole configuration of a run, its presets, and its form on disk."""
+
+import dataclasses
+import json
+import types
+import typing
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from airscene.data import SceneConfig
+from airscene.errors import UserError
+from airscene.estimators import ESTIMATORS
+from airscene.files import write_text
+from airscene.models.air import AIRConfig
+from airscene.training.schedules import Points, check
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How a model is trained. Schedules are pairs of (progress in [0, 1], value)."""
+
+    iterations: int = 4000
+    """Optimiser steps."""
+    batch: int = 64
+    """Scenes in a step, on each process."""
+    learning_rate: Points = ((0.0, 1e-4), (0.05, 2e-3), (0.5, 2e-3), (1.0, 2e-5))
+    """Adam's learning rate."""
+    baseline_rate: float = 10.0
+    """Learning rate of an estimator's own parameters, as a multiple of the model's."""
+    prior_odds: Points = ((0.0, 1e-3), (0.3, 1e-3), (0.7, 1.0))
+    """Prior odds p(n + 1) / p(n): few objects are preferred at first, so that none is split."""
+    clip: float = 200.0
+    """Largest norm of the gradient, in nats."""
+    fresh: bool = False
+    """Compose new scenes for every step instead of drawing from a fixed set."""
+    precision: Literal["no", "bf16"] = "no"
+    """Arithmetic of the networks: no for 32-bit, or bf16 (GPUs)."""
+    compile: Literal["auto", "on", "off"] = "auto"
+    """torch.compile: auto uses it on GPUs, and on CPUs where the run is long enough to gain."""
+    log_every: int = 50
+    """Steps between two rows of metrics.jsonl."""
+    validate_every: int = 250
+    """Steps between two validations and checkpoints."""
+    validation_scenes: int = 2000
+    """Held-out scenes of a validation."""
+    snapshots: int = 24
+    """Stages of training of which the report shows reconstructions."""
+    patience: int = 0
+    """Stop after so many validations without a better bound; 0 never does."""
+
+    def __post_init__(self) -> None:
+        whole = ("iterations", "batch", "log_every", "validate_every", "validation_scenes")
+        self._require(whole, lambda value: value >= 1, "at least 1")
+        self._require(("snapshots", "patience"), lambda value: value >= 0, "at least 0")
+        self._require(("clip", "baseline_rate"), lambda value: value > 0, "above 0")
+        for name in ("learning_rate", "prior_odds"):
+            check(_flag(name), getattr(self, name))
+
+    def _require(self, names: tuple[str, ...], holds: Callable[[float], bool], rule: str) -> None:
+        for name in names:
+            if not holds(getattr(self, name)):
+                raise UserError(f"{_flag(name)} is {getattr(self, name)}; it must be {rule}")
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything that decides what a run computes."""
+
+    scenes: SceneConfig = field(default_factory=SceneConfig)
+    """The scenes to compose, unless the user's own images are given."""
+    model: AIRConfig = field(default_factory=AIRConfig)
+    """The model."""
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    """The training."""
+    data: str = ""
+    """Folder, .npy or .npz of the user's own images; when empty, scenes are composed."""
+    estimator: str = "enumerate"
+    """Gradient estimator for the count: enumerate or reinforce."""
+    seed: int = 0
+    """Seed of weights, scenes and noise."""
+
+    def __post_init__(self):
+        if self.seed < 0:
+            raise UserError(f"--seed is {self.seed}; it must not be negative")
+        if self.estimator not in ESTIMATORS:
+            raise UserError(
+                f"--estimator {self.estimator} is unknown; choose one of {', '.join(ESTIMATORS)}"
+            )
+
+
+def save_config(config: Config, path: Path) -> Path:
+    """Writes the resolved configuration as JSON."""
+    return write_text(path, json.dumps(dataclasses.asdict(config), indent=2) + "\n")
+
+
+def load_config(path: Path) -> Config:
+    """Reads a configuration that `save_config` wrote.
+
+    Raises:
+        UserError: the file is missing, is not JSON, or has a field that is unknown or out of range.
+    """
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UserError(f"{path} does not exist; name the folder of a run") from error
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read as JSON ({error}); restore it") from error
+    try:
+        return _build(Config, values)
+    except (TypeError, KeyError) as error:
+        raise UserError(f"{path} is no configuration of this version: {error}") from error
+
+
+def _build(kind: Any, value: Any) -> Any:
+    """The value as the annotated type: JSON knows neither dataclasses nor tuples."""
+    if dataclasses.is_dataclass(kind):
+        hints = typing.get_type_hints(kind)
+        return kind(**{name: _build(hints[name], part) for name, part in value.items()})  # type: ignore[operator]
+    if isinstance(kind, types.UnionType):
+        return None if value is None else _build(typing.get_args(kind)[0], value)
+    return _tuple(value) if isinstance(value, list) else value
+
+
+def _tuple(value: Any) -> Any:
+    return tuple(map(_tuple, value)) if isinstance(value, list) else value
+
+
+def _flag(name: str) -> str:
+    return "--training." + name.replace("_", "-")

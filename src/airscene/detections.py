@@ -1,0 +1,61 @@
+"""What a user wants of a posterior: how many objects, where, how sure."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from airscene.models.air import AIR, Inference
+from airscene.spatial import ink_boxes, window_box
+
+
+@dataclass(frozen=True)
+class Detections:
+    """The objects found in a batch of images.
+
+    Attributes:
+        count: the most probable number of objects, shape (B,).
+        count_probs: q(n | x) for n = 0..N, shape (B, N + 1).
+        boxes: tight boxes (x0, y0, x1, y1) of what each step paints, in pixels of the canvas, shape
+            (B, N, 4); those from `count` on are of steps that found nothing.
+        scores: probability that the step's object exists, q(n ≥ step | x), shape (B, N).
+        windows: attention windows (x0, y0, x1, y1), in pixels of the canvas, shape (B, N, 4).
+        reconstruction: the canvas of the counted objects, shape (B, C, H, W).
+    """
+
+    count: Int[Tensor, "batch"]
+    count_probs: Float[Tensor, "batch counts"]
+    boxes: Float[Tensor, "batch steps 4"]
+    scores: Float[Tensor, "batch steps"]
+    windows: Float[Tensor, "batch steps 4"]
+    reconstruction: Float[Tensor, "batch channels height width"]
+
+
+def detect(model: AIR, images: Tensor, steps: int | None = None, batch: int = 256) -> Detections:
+    """Counts and locates the objects in images at the posterior's means.
+
+    Args:
+        model: a trained model.
+        images: images in [0, 1], shape (M, C, H, W).
+        steps: the largest count to allow for; the model's own N unless given.
+        batch: images inferred at a time.
+    """
+    device = next(model.parameters()).device
+    parts = [_read(model.infer(part.to(device), steps)) for part in images.split(batch)]
+    return Detections(*(torch.cat(tensors).cpu() for tensors in zip(*parts, strict=True)))
+
+
+def _read(inference: Inference) -> tuple[Tensor, ...]:
+    """The fields of `Detections` for one batch, in order."""
+    posterior, count = inference.posterior, inference.posterior.mode
+    scores = posterior.logits.sigmoid().cumprod(-1)
+    boxes, windows = _object_boxes(inference), window_box(inference.window)
+    return count, posterior.log_probs.exp(), boxes, scores, windows, inference.canvas(count)
+
+
+def _object_boxes(inference: Inference) -> Tensor:
+    """Tight boxes of the painted objects, each judged against its own brightest pixel."""
+    objects = inference.objects.amax(2).flatten(0, 1)  # (B · N, H, W)
+    peak = objects.flatten(1).amax(1).clamp(min=1e-6)
+    return ink_boxes(objects / peak[:, None, None]).unflatten(0, inference.window.shape[:2])

@@ -1,0 +1,87 @@
+"""A trained model held against scenes: the table of `airscene evaluate`."""
+
+import time
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from airscene import metrics
+from airscene.data import Scenes
+from airscene.detections import Detections, detect
+from airscene.estimators import expected_bound
+from airscene.models.air import AIR
+
+BATCH = 256
+
+
+def evaluate(
+    model: AIR, scenes: Scenes, samples: int = 100, bound_scenes: int = 1000
+) -> dict[str, Any]:
+    """Counts, boxes, bounds and speed on held-out scenes.
+
+    Args:
+        model: a trained model.
+        scenes: what to evaluate on; without truth, the figures that need it are absent.
+        samples: importance samples K of the tighter bound.
+        bound_scenes: scenes of the K-sample bound, the first ones, as it costs K passes.
+
+    Returns:
+        Plain numbers by name, ready for JSON; every bound in nats with the Gaussian's constant.
+    """
+    images = scenes.pixels()
+    started = time.perf_counter()
+    found = detect(model, images, batch=BATCH)
+    seconds = time.perf_counter() - started
+    return {
+        "scenes": len(scenes),
+        **agreement(scenes, found),
+        "count_histogram": found.count.bincount().tolist(),
+        "elbo": elbo(model, images),
+        "bound": _mean(
+            lambda part: model.log_likelihood(part, samples), images[:bound_scenes], model
+        ),
+        "bound_samples": samples,
+        "bound_scenes": min(bound_scenes, len(scenes)),
+        "images_per_second": len(scenes) / seconds,
+    }
+
+
+def agreement(scenes: Scenes, found: Detections) -> dict[str, Any]:
+    """The figures that need the truth, as far as `scenes` holds it."""
+    if scenes.count is None:
+        return {}
+    table = {
+        "count_accuracy": float((found.count == scenes.count).float().mean()),
+        "count_confusion": metrics.count_confusion(scenes.count, found.count).tolist(),
+        "count_mean_absolute_error": float((found.count - scenes.count).abs().float().mean()),
+    }
+    if scenes.boxes is None:
+        return table
+    true = [boxes[:n] for boxes, n in zip(scenes.boxes, scenes.count.tolist(), strict=True)]
+    inferred, scores = counted(found.boxes, found.count), counted(found.scores, found.count)
+    return table | {
+        "box_mean_iou": metrics.mean_matched_iou(true, inferred),
+        "box_ap50": metrics.average_precision(true, inferred, scores),
+    }
+
+
+def counted(values: Tensor, count: Tensor) -> list[Tensor]:
+    """The entries of each image's counted objects, from (B, N, ...) and (B,)."""
+    return [value[:n] for value, n in zip(values, count.tolist(), strict=True)]
+
+
+def elbo(model: AIR, images: Tensor) -> float:
+    """Mean ELBO in nats, n summed out and one sample of the other latents an image."""
+    return _mean(lambda part: _elbo(model, part), images, model)
+
+
+def _elbo(model: AIR, images: Tensor) -> Tensor:
+    inference = model.infer(images, sample=True)
+    return expected_bound(inference.posterior, inference.score)
+
+
+def _mean(bound, images: Tensor, model: AIR) -> float:
+    device = next(model.parameters()).device
+    with torch.no_grad():
+        return float(torch.cat([bound(part.to(device)) for part in images.split(BATCH)]).mean())

@@ -1,0 +1,368 @@
+"""Attend, Infer, Repeat (Eslami et al. 2016, arXiv 1603.08575).
+
+Generation: n ~ p(n); for each object, what ~ N(0, I) and where ~ N; the decoder paints what, the
+spatial transformer places it by where, the canvas is the sum, and x ~ N(canvas, σ²) in each pixel.
+
+Inference: an LSTM reads the image and the last object's latents; from its state come the presence
+logit and the posterior over where; the window crops a glimpse, and an encoder gives the posterior
+over what. While the network runs, every earlier presence is one, so a single unrolled pass of N
+steps holds the latents and the painted objects of every count n ≤ N.
+"""
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal, cast
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.distributions import Normal, kl_divergence
+
+from airscene import counts, spatial
+from airscene.counts import CountPosterior
+from airscene.errors import UserError
+from airscene.networks import MLP
+
+WHERE = 3  # scale, x, y
+
+START_SHIFT_STD = 0.3  # of a window's centre before squashing
+START_PAINT = -2.0  # logit of the decoder's intensity
+
+COUNT_PRIORS = {"geometric": counts.truncated_geometric, "binomial": counts.binomial}
+
+
+@dataclass(frozen=True)
+class AIRConfig:
+    """The model's shape and its priors."""
+
+    steps: int = 3
+    """Objects N that training allows for; inference may ask for more."""
+    channels: int = 1
+    """Colour channels C of the images."""
+    height: int = 50
+    """Canvas height in pixels."""
+    width: int = 50
+    """Canvas width in pixels."""
+    glimpse: int = 28
+    """Points along each side of a glimpse."""
+    what: int = 50
+    """Dimensions of an object's appearance code."""
+    lstm: int = 256
+    """Units of the LSTM."""
+    hidden: int = 256
+    """Units of each hidden layer of the other networks."""
+    sigma: float = 0.3
+    """Standard deviation of a pixel around the canvas, images lying in [0, 1]."""
+    scale_prior: tuple[float, float] = (-0.4, 0.2)
+    """Mean and standard deviation of logit(window side / shorter canvas side)."""
+    shift_prior: tuple[float, float] = (0.0, 1.0)
+    """Mean and standard deviation of atanh(window centre), the canvas spanning -1 to 1."""
+    count_prior: Literal["geometric", "binomial"] = "geometric"
+    """Family of the prior over n; its odds follow the training schedule `prior_odds`."""
+
+    def __post_init__(self):
+        for name in ("steps", "channels", "height", "width", "glimpse", "what", "lstm", "hidden"):
+            if getattr(self, name) < 1:
+                raise UserError(f"--model.{name} is {getattr(self, name)}; it must be at least 1")
+        stds = {"sigma": self.sigma, "scale_prior": self.scale_prior[1]}
+        for name, value in (stds | {"shift_prior": self.shift_prior[1]}).items():
+            if not value > 0:
+                raise UserError(
+                    f"--model.{name} has standard deviation {value}; it must be above 0"
+                )
+
+
+@dataclass(frozen=True)
+class Prior:
+    """The priors, n truncated at N.
+
+    Attributes:
+        log_count: log p(n) for n = 0..N, shape (N + 1,).
+        where: over (scale, x, y) before squashing, shape (3,).
+        what: over each dimension of the appearance code, a scalar.
+    """
+
+    log_count: Float[Tensor, "counts"]
+    where: Normal
+    what: Normal
+
+
+@dataclass(frozen=True)
+class Inference:
+    """The posterior over a batch of scenes, one sample of its latents, and what they paint.
+
+    Attributes:
+        image: the images, shape (B, C, H, W).
+        posterior: q(n | x), with logits of shape (B, N).
+        q_where: each step's posterior over (scale, x, y) before squashing, shape (B, N, 3).
+        q_what: each step's posterior over the appearance code, shape (B, N, D).
+        where: the sample of where, shape (B, N, 3).
+        what: the sample of what, shape (B, N, D).
+        window: the sampled windows (cx, cy, side) in pixels, shape (B, N, 3).
+        objects: what each step paints, alone on an empty canvas, shape (B, N, C, H, W).
+        prior: the priors over n, where and what.
+        sigma: standard deviation of a pixel.
+    """
+
+    image: Float[Tensor, "batch channels height width"]
+    posterior: CountPosterior
+    q_where: Normal
+    q_what: Normal
+    where: Float[Tensor, "batch steps 3"]
+    what: Float[Tensor, "batch steps what"]
+    window: Float[Tensor, "batch steps 3"]
+    objects: Float[Tensor, "batch steps channels height width"]
+    prior: Prior
+    sigma: float
+
+    @cached_property
+    def kl_where(self) -> Float[Tensor, "batch steps"]:
+        """KL(q(where) ‖ p(where)) in nats, shape (B, N)."""
+        return kl_divergence(self.q_where, self.prior.where).sum(-1)
+
+    @cached_property
+    def kl_what(self) -> Float[Tensor, "batch steps"]:
+        """KL(q(what) ‖ p(what)) in nats, shape (B, N)."""
+        return kl_divergence(self.q_what, self.prior.what).sum(-1)
+
+    def score(self, presence: Float[Tensor, "*masks steps"]) -> Float[Tensor, "*masks"]:
+        """Log p(x, z, n) - log q(z | x), its z-part integrated as a KL, (..., B, N) -> (..., B)."""
+        return self._joint(presence, self.kl_where + self.kl_what)
+
+    def log_weight(self, presence: Float[Tensor, "*masks steps"]) -> Float[Tensor, "*masks"]:
+        """Log p(x, z, n) - log q(z | x) at the sampled z, (..., B, N) -> (..., B)."""
+        where = self.q_where.log_prob(self.where) - self.prior.where.log_prob(self.where)
+        what = self.q_what.log_prob(self.what) - self.prior.what.log_prob(self.what)
+        return self._joint(presence, where.sum(-1) + what.sum(-1))
+
+    def log_likelihood(self, presence: Float[Tensor, "*masks steps"]) -> Float[Tensor, "*masks"]:
+        """Log p(x | z, presence) in nats, with the Gaussian's constant, (..., B, N) -> (..., B).
+
+        A relaxed presence, between 0 and 1, dims its object.
+        """
+        weights = torch.cat([torch.ones_like(presence[..., :1]), -presence], -1)
+        square = ((weights.unsqueeze(-2) @ self._gram).squeeze(-2) * weights).sum(-1)
+        constant = math.log(self.sigma * math.sqrt(2 * math.pi)) * self.image[0].numel()
+        return -square / (2 * self.sigma**2) - constant
+
+    def canvas(self, count: Int[Tensor, "batch"]) -> Float[Tensor, "batch channels height width"]:
+        """The sum of each image's first `count` objects, shape (B, C, H, W)."""
+        presence = counts.presence_of(count, self.objects.shape[1])
+        return torch.einsum("bn,bnchw->bchw", presence, self.objects)
+
+    @property
+    def features(self) -> Float[Tensor, "batch features"]:
+        """What a baseline may read: the image and the latents, shape (B, F), detached."""
+        parts = (self.image, self.posterior.logits, self.where, self.what)
+        return torch.cat([part.flatten(1) for part in parts], -1).detach()
+
+    def _joint(self, presence: Tensor, cost: Tensor) -> Tensor:
+        """Log p(x | z, n) + log p(n) less what each present object's latents cost, (..., B)."""
+        log_prior = counts.log_prior_of(presence, self.prior.log_count)
+        return self.log_likelihood(presence) + log_prior - (cost * presence).sum(-1)
+
+    @cached_property
+    def _gram(self) -> Float[Tensor, "batch pictures pictures"]:
+        """Inner products over pixels of the image and the painted objects, (B, 1 + N, 1 + N).
+
+        A residual is a weighted sum of these pictures, so its squared norm is a quadratic form in
+        the weights: once this matrix is known, any number of presence masks costs next to nothing.
+        """
+        pictures = torch.cat([self.image.unsqueeze(1), self.objects], 1).flatten(2)
+        with torch.autocast(pictures.device.type, enabled=False):  # differences of large numbers
+            return pictures @ pictures.mT
+
+
+class AIR(nn.Module):
+    """The model and its inference network.
+
+    Args:
+        config: shape and priors.
+    """
+
+    def __init__(self, config: AIRConfig):
+        super().__init__()
+        self.config = c = config
+        pixels, patch = c.channels * c.height * c.width, c.channels * c.glimpse**2
+        self.image_gates = nn.Linear(pixels, 4 * c.lstm)
+        self.step_gates = nn.Linear(WHERE + c.what + c.lstm, 4 * c.lstm, bias=False)
+        self.initial_state = nn.Parameter(torch.zeros(2, c.lstm))
+        self.attend = MLP([c.lstm, c.hidden, 1 + 2 * WHERE])
+        self.encoder = MLP([patch, c.hidden, c.hidden, 2 * c.what])
+        self.decoder = MLP([c.what, c.hidden, c.hidden, patch])
+        self.log_odds: Tensor
+        self.register_buffer("log_odds", torch.zeros(()))
+        self._start_calm()
+
+    def forward(
+        self,
+        image: Float[Tensor, "batch channels height width"],
+        noise: Float[Tensor, "batch steps latents"],
+    ) -> Inference:
+        """Attends, infers, repeats: one unrolled pass of as many steps as `noise` has.
+
+        Args:
+            image: images in [0, 1], shape (B, C, H, W).
+            noise: standard normal noise for where and what, shape (B, N, 3 + D); zeros give the
+                posterior means.
+        """
+        image_gates = self.image_gates(image.flatten(1))  # once a scene, not once a step
+        hidden, cell = (state.expand(len(image), -1) for state in self.initial_state)
+        latents = torch.zeros_like(noise[:, 0])
+        steps = []
+        for eps in noise.unbind(1):
+            gates = image_gates + self.step_gates(torch.cat([latents, hidden], -1))
+            hidden, cell = _lstm(gates, cell)
+            logit, q_where = self._locate(hidden)
+            where = q_where.loc + q_where.scale * eps[:, :WHERE]
+            window = self.window(where)
+            q_what = self._describe(spatial.crop(image, window, self.config.glimpse))
+            what = q_what.loc + q_what.scale * eps[:, WHERE:]
+            latents = torch.cat([where, what], -1)
+            steps.append((logit, q_where, q_what, where, what, window))
+        return self._assemble(image, steps)
+
+    @torch.no_grad()
+    def infer(
+        self,
+        image: Float[Tensor, "batch channels height width"],
+        steps: int | None = None,
+        sample: bool = False,
+    ) -> Inference:
+        """The posterior over scenes: its means, or one sample.
+
+        Args:
+            image: images in [0, 1], shape (B, C, H, W).
+            steps: the largest count to allow for; the model's own N unless given.
+            sample: draw where and what from the posterior instead of taking its means.
+        """
+        shape = (len(image), steps or self.config.steps, self.latents)
+        return self(image, (torch.randn if sample else torch.zeros)(shape, device=image.device))
+
+    @torch.no_grad()
+    def generate(self, number: int, count: Int[Tensor, "batch"] | None = None):
+        """Scenes from the prior, as canvases without pixel noise.
+
+        Args:
+            number: how many scenes.
+            count: objects of each scene, shape (number,); drawn from p(n) unless given.
+
+        Returns:
+            The canvases, shape (number, C, H, W), and the counts, shape (number,).
+        """
+        prior = self.prior(self.config.steps)
+        if count is None:
+            count = torch.multinomial(prior.log_count.exp(), number, replacement=True)
+        where = prior.where.sample((number, self.config.steps))
+        what = torch.randn(number, self.config.steps, self.config.what, device=count.device)
+        presence = counts.presence_of(count, self.config.steps)
+        return torch.einsum("bn,bnchw->bchw", presence, self.paint(where, what)), count
+
+    @torch.no_grad()
+    def log_likelihood(self, image: Float[Tensor, "batch channels height width"], samples: int):
+        """The importance-weighted bound on log p(x) in nats (Burda et al. 2016), shape (B,).
+
+        Every sample of z serves all counts, so n is summed out and not sampled:
+        log 1/K Σ_k Σ_n p(x, z_k, n) / q(z_k | x).
+        """
+        masks = counts.all_presences(self.config.steps, image.device).expand(-1, len(image), -1)
+        weights = [self.infer(image, sample=True).log_weight(masks) for _ in range(samples)]
+        return torch.cat(weights).logsumexp(0) - math.log(samples)
+
+    @property
+    def latents(self) -> int:
+        """Latent dimensions of one object: where and what."""
+        return WHERE + self.config.what
+
+    @property
+    def features(self) -> int:
+        """Length F of `Inference.features`."""
+        c = self.config
+        return c.channels * c.height * c.width + c.steps * (1 + self.latents)
+
+    def prior(self, steps: int) -> Prior:
+        """The priors, with n truncated at `steps`."""
+        c, zero = self.config, torch.zeros_like(self.log_odds)
+        (scale, scale_std), (shift, shift_std) = c.scale_prior, c.shift_prior
+        loc = torch.stack([zero + scale, zero + shift, zero + shift])
+        std = torch.stack([zero + scale_std, zero + shift_std, zero + shift_std])
+        log_count = COUNT_PRIORS[c.count_prior](self.log_odds, steps)
+        return Prior(log_count, _normal(loc, std), _normal(zero, zero + 1))
+
+    def window(self, where: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3"]:
+        """The window (cx, cy, side) in pixels of each where, shape (*, 3)."""
+        c = self.config
+        scale, x, y = where.unbind(-1)
+        cx, cy = (x.tanh() + 1) * (c.width / 2), (y.tanh() + 1) * (c.height / 2)
+        return torch.stack([cx, cy, scale.sigmoid() * min(c.height, c.width)], -1)
+
+    def paint(
+        self, where: Float[Tensor, "batch steps 3"], what: Float[Tensor, "batch steps what"]
+    ) -> Float[Tensor, "batch steps channels height width"]:
+        """Each object alone on an empty canvas, shape (B, N, C, H, W)."""
+        c = self.config
+        shape = (c.channels, c.glimpse, c.glimpse)
+        glimpse = self.decoder(what.flatten(0, 1)).sigmoid().unflatten(-1, shape)
+        objects = spatial.paste(glimpse, self.window(where).flatten(0, 1), c.height, c.width)
+        return objects.unflatten(0, where.shape[:2])
+
+    def _locate(self, hidden: Tensor) -> tuple[Tensor, Normal]:
+        """Presence logit (B, 1) and posterior over where (B, 3), from the LSTM's state."""
+        logit, loc, std = self.attend(hidden).to(hidden.dtype).split([1, WHERE, WHERE], -1)
+        return logit, _normal(loc, F.softplus(std))
+
+    def _describe(self, glimpse: Tensor) -> Normal:
+        """Posterior over what (B, D), from a glimpse (B, C, size, size)."""
+        loc, std = self.encoder(glimpse.flatten(1)).to(self.initial_state.dtype).chunk(2, -1)
+        return _normal(loc, F.softplus(std))
+
+    def _assemble(self, image: Tensor, steps: list[tuple]) -> Inference:
+        """Stacks what each step found and paints all objects at once."""
+        logits, q_where, q_what, where, what, window = zip(*steps, strict=True)
+        where, what = torch.stack(where, 1), torch.stack(what, 1)
+        return Inference(
+            image=image,
+            posterior=CountPosterior(torch.cat(logits, -1)),
+            q_where=_stack(q_where),
+            q_what=_stack(q_what),
+            where=where,
+            what=what,
+            window=torch.stack(window, 1),
+            objects=self.paint(where, what),
+            prior=self.prior(len(steps)),
+            sigma=self.config.sigma,
+        )
+
+    @torch.no_grad()
+    def _start_calm(self) -> None:
+        """Starting values from which learning neither splits an object nor gives up on it.
+
+        Windows start near the middle with the prior's scale and little noise, so that an object is
+        painted where it was seen; paint starts faint, because most of a canvas is empty.
+        """
+        last, paint = cast(nn.Linear, self.attend[-1]), cast(nn.Linear, self.decoder[-1])
+        last.weight.mul_(0.1)
+        scale, scale_std = self.config.scale_prior
+        std = torch.tensor([scale_std, START_SHIFT_STD, START_SHIFT_STD])
+        last.bias.copy_(torch.cat([torch.tensor([0.0, scale, 0.0, 0.0]), std.expm1().log()]))
+        paint.bias.fill_(START_PAINT)
+
+
+def _lstm(gates: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
+    """New hidden state and cell from the pre-activations of the four gates."""
+    enter, keep, new, out = gates.chunk(4, -1)
+    cell = (keep + 1).sigmoid() * cell + enter.sigmoid() * new.tanh()  # + 1: remember at first
+    return out.sigmoid() * cell.tanh(), cell
+
+
+def _normal(loc: Tensor, std: Tensor) -> Normal:
+    return Normal(loc, std, validate_args=False)  # validation would wait for the GPU
+
+
+def _stack(normals: tuple[Normal, ...]) -> Normal:
+    """One distribution of shape (B, N, ·) from one a step of shape (B, ·)."""
+    return _normal(
+        *(torch.stack([getattr(q, name) for q in normals], 1) for name in ("loc", "scale"))
+    )

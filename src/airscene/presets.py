@@ -1,0 +1,18 @@
+"""The trainings that come with a name."""
+
+from airscene.config import Config, TrainingConfig
+from airscene.data import SceneConfig
+from airscene.models.air import AIRConfig
+
+PRESETS = {
+    # scikit-learn's 8x8 digits, drawn at about 13 px, so that no download is needed
+    "digits": Config(
+        scenes=SceneConfig(
+            canvas=(32, 32), size=17.0, train_size=60_000, test_size=4_000, overlap="pixels"
+        ),
+        model=AIRConfig(height=32, width=32, glimpse=16),
+        training=TrainingConfig(iterations=2500),
+    ),
+    # the paper's multi-MNIST, section 3.1
+    "multi-mnist": Config(scenes=SceneConfig(source="mnist"), model=AIRConfig(glimpse=20)),
+}

@@ -1,0 +1,276 @@
+"""A run: the folder that one training fills, and what can be done with it afterwards."""
+
+import dataclasses
+import json
+import math
+import shutil
+import warnings
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+
+from airscene.config import Config, load_config, save_config
+from airscene.data import Composer, Scenes, compose_split, load_sprites, training_images
+from airscene.detections import Detections, detect
+from airscene.errors import UserError
+from airscene.evaluation import evaluate
+from airscene.files import write_text
+from airscene.models.air import AIR
+from airscene.report import ReportData, write_report
+from airscene.training.checkpoints import Position, load_model
+from airscene.training.logging import METRICS, Progress, read_metrics
+from airscene.training.loop import CHECKPOINT, Sources, Trainer
+from airscene.training.snapshots import load_snapshots, take_view
+from airscene.training.streams import FixedScenes, FreshScenes
+
+CONFIG, EVALUATION = "config.json", "evaluation.json"
+CONTENTS = (CONFIG, CHECKPOINT, METRICS, EVALUATION, "report.html")
+FOLDERS = ("snapshots", "tensorboard", "figures")
+
+TEST_SEED, VALIDATION_SEED = 0, 1  # the same held-out scenes for every run, so that runs compare
+LARGEST_SIDE = 128  # in pixels; the user's larger images are shrunk, as cost grows with the area
+MISTAKES, REPORT_SCENES = 8, 2000
+
+
+@dataclass(frozen=True)
+class Run:
+    """A trained model with its configuration.
+
+    Attributes:
+        path: the run's folder.
+        config: the configuration it was trained with.
+        model: the model, in evaluation mode.
+        position: how far its training had come.
+    """
+
+    path: Path
+    config: Config
+    model: AIR
+    position: Position
+
+    def infer(self, images: np.ndarray | Tensor, max_objects: int | None = None) -> Detections:
+        """Counts and locates the objects in images.
+
+        Args:
+            images: floats in [0, 1] or bytes, shape (M, H, W) or (M, C, H, W), of the canvas size.
+            max_objects: the largest count to allow for; that of training unless given.
+
+        Raises:
+            UserError: the shape does not fit the model's canvas.
+        """
+        tensor = torch.as_tensor(images)
+        tensor = tensor.unsqueeze(1) if tensor.ndim == 3 else tensor
+        c = self.config.model
+        if tensor.shape[1:] != (c.channels, c.height, c.width):
+            raise UserError(
+                f"images have shape {tuple(tensor.shape)}; the model at {self.path} takes "
+                f"(M, {c.channels}, {c.height}, {c.width})"
+            )
+        return detect(self.model, Scenes(tensor).pixels().float(), max_objects)
+
+
+def load_run(path: Path | str, device: str | torch.device = "cpu") -> Run:
+    """Loads a trained run.
+
+    Args:
+        path: the folder that `airscene train` filled.
+        device: where the model is to live.
+
+    Raises:
+        UserError: the folder holds no run, or a damaged one.
+    """
+    path = Path(path)
+    config = load_config(path / CONFIG)
+    model = AIR(config.model)
+    position = load_model(path / CHECKPOINT, model)
+    return Run(path, config, model.to(device).eval(), position)
+
+
+def train_run(
+    config: Config,
+    out: Path,
+    data_dir: Path | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    minutes: float = math.inf,
+) -> str:
+    """Trains a model into a folder.
+
+    Args:
+        config: the configuration; its canvas is settled by the data.
+        out: the run's folder.
+        data_dir: where MNIST lies, if it is not to be downloaded.
+        resume: go on from the folder's checkpoint.
+        overwrite: replace the run that the folder holds.
+        minutes: stop after so many minutes of training, over all sittings.
+
+    Returns:
+        Why training ended.
+
+    Raises:
+        UserError: the folder holds another run, or the data or the configuration is at fault.
+    """
+    accelerator = Accelerator(mixed_precision=config.training.precision)
+    check_folder(out, config, resume, overwrite)
+    config, sources = make_sources(config, data_dir, accelerator.device)
+    if accelerator.is_main_process:
+        if overwrite:
+            clear(out)
+        save_config(config, out / CONFIG)
+    accelerator.wait_for_everyone()
+    trainer = Trainer(config, out, sources, accelerator)
+    if resume and (out / CHECKPOINT).exists():
+        trainer.resume()
+    with Progress(config.training.iterations, accelerator.is_main_process) as progress:
+        return trainer.run(progress, minutes)
+
+
+def check_folder(out: Path, config: Config, resume: bool, overwrite: bool) -> None:
+    """Refuses to mix two runs in one folder.
+
+    Raises:
+        UserError: the folder holds a run and neither flag allows to touch it, or the run to resume
+            was trained with another configuration.
+    """
+    if overwrite or not (out / CONFIG).exists():
+        if out.exists() and not out.is_dir():
+            raise UserError(f"--out {out} is a file; name a folder")
+        return
+    if not resume:
+        raise UserError(
+            f"--out {out} holds a run; add --resume or --overwrite, or name another folder"
+        )
+    changed = differences(dataclasses.asdict(load_config(out / CONFIG)), dataclasses.asdict(config))
+    if changed:
+        raise UserError(f"--resume: {out} was trained with another configuration: {changed[0]}")
+
+
+def differences(saved: dict[str, Any], given: dict[str, Any], prefix: str = "") -> list[str]:
+    """Which fields differ, as text. The canvas is left out: the data settles it."""
+    found = []
+    for name, value in saved.items():
+        if isinstance(value, dict):
+            found += differences(value, given[name], f"{prefix}{name}.")
+        elif value != given[name] and f"{prefix}{name}" not in CANVAS_FIELDS:
+            found.append(f"--{prefix}{name} is {value} there and {given[name]} here")
+    return found
+
+
+CANVAS_FIELDS = ("model.channels", "model.height", "model.width")
+
+
+def clear(out: Path) -> None:
+    """Removes what an earlier run left in its folder, and nothing else."""
+    for name in CONTENTS:
+        (out / name).unlink(missing_ok=True)
+    for name in FOLDERS:
+        shutil.rmtree(out / name, ignore_errors=True)
+
+
+def make_sources(
+    config: Config, data_dir: Path | None, device: torch.device | str
+) -> tuple[Config, Sources]:
+    """The data of a training, and the configuration with the canvas that the data settles."""
+    if config.data:
+        train, validation = _own_scenes(config)
+    else:
+        _warn_of_small_n(config)
+        validation = compose_split(
+            replace(config.scenes, test_size=config.training.validation_scenes),
+            "test",
+            VALIDATION_SEED,
+            data_dir,
+        )
+        train = None
+    config = _with_canvas(config, validation)
+    if train is None and config.training.fresh:
+        sprites = load_sprites(config.scenes.source, "train", data_dir)
+        stream = FreshScenes(Composer(sprites, config.scenes).to(device))
+    else:
+        train = train or compose_split(config.scenes, "train", config.seed, data_dir)
+        stream = FixedScenes(train.to(device))
+    return config, Sources(stream, validation)
+
+
+def test_scenes(run: Run, data: Path | None = None, data_dir: Path | None = None) -> Scenes:
+    """The scenes to evaluate a run on: `data`, else its own held-out scenes."""
+    c = run.config
+    if data is not None:
+        scenes = training_images(data, (c.model.height, c.model.width))
+        if scenes.image.shape[1] != c.model.channels:
+            raise UserError(
+                f"--data {data} has {scenes.image.shape[1]} channels; the model takes "
+                f"{c.model.channels}"
+            )
+        return scenes
+    if c.data:
+        return _own_scenes(c)[1]
+    return compose_split(c.scenes, "test", TEST_SEED, data_dir)
+
+
+def evaluate_run(run: Run, scenes: Scenes, out: Path | None = None) -> dict[str, Any]:
+    """Evaluates a run and writes its evaluation.json."""
+    torch.manual_seed(0)
+    table = evaluate(run.model, scenes)
+    write_text((out or run.path) / EVALUATION, json.dumps(table, indent=2) + "\n")
+    return table
+
+
+def report_run(run: Run, scenes: Scenes) -> Path:
+    """Draws the figures of a run and writes its report.html."""
+    evaluation = json.loads((run.path / EVALUATION).read_text(encoding="utf-8"))
+    found = detect(run.model, scenes[:REPORT_SCENES].pixels())
+    used = torch.arange(found.windows.shape[1]) < found.count[:, None]
+    windows = found.windows.masked_fill(~used[..., None], torch.nan)
+    mistakes = None
+    if scenes.count is not None:
+        wrong = (found.count != scenes.count[:REPORT_SCENES]).nonzero().squeeze(1)[:MISTAKES]
+        if len(wrong):
+            mistakes = take_view(run.model, scenes[wrong]), scenes.count[wrong].numpy()
+    data = ReportData(
+        title=f"airscene: {run.path.name}",
+        config=dataclasses.asdict(run.config),
+        metrics=read_metrics(run.path),
+        evaluation=evaluation,
+        stages=load_snapshots(run.path),
+        windows=windows.numpy(),
+        canvas=(run.config.model.height, run.config.model.width),
+        mistakes=mistakes,
+    )
+    return write_report(data, run.path)
+
+
+def _own_scenes(config: Config) -> tuple[Scenes, Scenes]:
+    """The user's images, and those of them that are held out: a tenth, drawn by the seed."""
+    scenes = training_images(Path(config.data))
+    height, width = scenes.image.shape[-2:]
+    if max(height, width) > LARGEST_SIDE:
+        shrink = LARGEST_SIDE / max(height, width)
+        scenes = training_images(Path(config.data), (round(height * shrink), round(width * shrink)))
+    if len(scenes) < 2:
+        raise UserError(f"--data {config.data} holds one image; training needs at least two")
+    order = torch.randperm(len(scenes), generator=torch.Generator().manual_seed(config.seed))
+    held = min(max(1, len(scenes) // 10), config.training.validation_scenes)
+    return scenes[order[held:]], scenes[order[:held]]
+
+
+def _with_canvas(config: Config, scenes: Scenes) -> Config:
+    channels, height, width = scenes.image.shape[1:]
+    return replace(
+        config, model=replace(config.model, channels=channels, height=height, width=width)
+    )
+
+
+def _warn_of_small_n(config: Config) -> None:
+    most = max(config.scenes.counts)
+    if config.model.steps < most:
+        warnings.warn(
+            f"--model.steps {config.model.steps} is below the {most} objects of --scenes.counts: "
+            f"larger scenes will be counted as {config.model.steps}",
+            stacklevel=3,
+        )

@@ -1,0 +1,48 @@
+"""What the model made of a few held-out scenes at several stages of training."""
+
+from pathlib import Path
+
+import numpy as np
+
+from airscene.data import Scenes
+from airscene.detections import detect
+from airscene.figures import View
+from airscene.files import write_whole
+from airscene.models.air import AIR
+
+FOLDER = "snapshots"
+SCENES = 8
+FIRST = 10  # steps until the first snapshot after the start
+
+
+def snapshot_steps(iterations: int, number: int) -> set[int]:
+    """Steps at which to take snapshots, growing geometrically, as learning is fastest at first."""
+    if number == 0:
+        return set()
+    return {int(step) for step in np.geomspace(min(FIRST, iterations), iterations, number).round()}
+
+
+def take_view(model: AIR, scenes: Scenes) -> View:
+    """Scenes with the model's reconstruction of them."""
+    image = scenes.pixels().cpu()
+    found = detect(model, image)
+    canvas = found.reconstruction.clamp(0, 1)
+    return View(image.numpy(), canvas.numpy(), found.windows.numpy(), found.count.numpy())
+
+
+def save_snapshot(run: Path, step: int, model: AIR, scenes: Scenes) -> None:
+    """Writes the view of the first few scenes at this step, whole or not at all."""
+    view = take_view(model, scenes[:SCENES])
+    path = run / FOLDER / f"{step:08d}.npz"
+    write_whole(path, lambda temporary: np.savez_compressed(temporary, **vars(view)))
+
+
+def load_snapshots(run: Path) -> list[tuple[int, View]]:
+    """All snapshots of a run, earliest first."""
+    paths = sorted((run / FOLDER).glob("[0-9]*.npz"))
+    return [(int(path.stem), _load(path)) for path in paths]
+
+
+def _load(path: Path) -> View:
+    with np.load(path, allow_pickle=False) as arrays:
+        return View(**arrays)
