@@ -9,6 +9,8 @@ from torch import Tensor
 from airscene.models.air import AIR, Inference
 from airscene.spatial import ink_boxes, window_box
 
+TOUCH = 0.05  # an object reaches as far as it paints above this share of its brightest pixel
+
 
 @dataclass(frozen=True)
 class Detections:
@@ -17,7 +19,7 @@ class Detections:
     Attributes:
         count: the most probable number of objects, shape (B,).
         count_probs: q(n | x) for n = 0..N, shape (B, N + 1).
-        boxes: tight boxes (x0, y0, x1, y1) of what each step paints, in pixels of the canvas, shape
+        boxes: tight boxes (x0, y0, x1, y1) of the ink each step explains, in canvas pixels, shape
             (B, N, 4); those from `count` on are of steps that found nothing.
         scores: probability that the step's object exists, q(n ≥ step | x), shape (B, N).
         windows: attention windows (x0, y0, x1, y1), in pixels of the canvas, shape (B, N, 4).
@@ -55,7 +57,14 @@ def _read(inference: Inference) -> tuple[Tensor, ...]:
 
 
 def _object_boxes(inference: Inference) -> Tensor:
-    """Tight boxes of the painted objects, each judged against its own brightest pixel."""
-    objects = inference.objects.amax(2).flatten(0, 1)  # (B · N, H, W)
-    peak = objects.flatten(1).amax(1).clamp(min=1e-6)
-    return ink_boxes(objects / peak[:, None, None]).unflatten(0, inference.window.shape[:2])
+    """Tight boxes of the image's ink that each object explains, shape (B, N, 4).
+
+    A pixel belongs to the object that paints most of it. The image itself decides where the ink
+    ends, as paint is softer than what it paints; ink is judged against the object's brightest.
+    """
+    painted = inference.objects.amax(2)  # (B, N, H, W)
+    peak = painted.amax((-2, -1), keepdim=True)
+    most = painted >= painted.sum(1, keepdim=True) / 2
+    ink = inference.image.amax(1, keepdim=True) * (most & (painted > TOUCH * peak))
+    ink = ink / ink.amax((-2, -1), keepdim=True).clamp(min=1e-6)
+    return ink_boxes(ink.flatten(0, 1)).unflatten(0, inference.window.shape[:2])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -30,11 +30,11 @@ class Scenes:
     def __len__(self) -> int:
         return len(self.image)
 
-    def __getitem__(self, index: Tensor | slice) -> Self:
+    def __getitem__(self, index: Tensor | slice) -> Scenes:
         """The scenes at `index`, as stored."""
         return self._map(lambda tensor: tensor[index])
 
-    def to(self, device: torch.device | str) -> Self:
+    def to(self, device: torch.device | str) -> Scenes:
         """The same scenes on another device."""
         return self._map(lambda tensor: tensor.to(device))
 
@@ -42,7 +42,7 @@ class Scenes:
         """The images as floats in [0, 1], with shape (M, C, H, W)."""
         return self.image / 255.0 if self.image.dtype == torch.uint8 else self.image
 
-    def _map(self, change: Callable[[Tensor], Tensor]) -> Self:
+    def _map(self, change: Callable[[Tensor], Tensor]) -> Scenes:
         values = ((f.name, getattr(self, f.name)) for f in fields(self))
         changed: dict[str, Any] = {k: None if v is None else change(v) for k, v in values}
-        return type(self)(**changed)
+        return Scenes(**changed)
