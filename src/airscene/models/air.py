@@ -143,7 +143,8 @@ class Inference:
         A relaxed presence, between 0 and 1, dims its object.
         """
         weights = torch.cat([torch.ones_like(presence[..., :1]), -presence], -1)
-        square = ((weights.unsqueeze(-2) @ self._gram).squeeze(-2) * weights).sum(-1)
+        with torch.autocast(self.image.device.type, enabled=False):  # differences of large numbers
+            square = ((weights.unsqueeze(-2) @ self._gram).squeeze(-2) * weights).sum(-1)
         constant = math.log(self.sigma * math.sqrt(2 * math.pi)) * self.image[0].numel()
         return -square / (2 * self.sigma**2) - constant
 
@@ -171,8 +172,7 @@ class Inference:
         the weights: once this matrix is known, any number of presence masks costs next to nothing.
         """
         pictures = torch.cat([self.image.unsqueeze(1), self.objects], 1).flatten(2)
-        with torch.autocast(pictures.device.type, enabled=False):  # differences of large numbers
-            return pictures @ pictures.mT
+        return pictures @ pictures.mT
 
 
 class AIR(nn.Module):
