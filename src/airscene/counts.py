@@ -62,7 +62,7 @@ class CountPosterior:
 
 def presence_of(count: Int[Tensor, "*batch"], steps: int) -> Float[Tensor, "*batch steps"]:
     """The presence mask of n: n ones, then zeros, with shape (*, N)."""
-    return (torch.arange(steps, device=count.device) < count[..., None]).float()
+    return (torch.arange(steps, device=count.device) < count[..., None]).to(torch.get_default_dtype())
 
 
 def all_presences(steps: int, device: torch.device) -> Float[Tensor, "counts 1 steps"]:
@@ -76,13 +76,13 @@ def truncated_geometric(log_odds: Tensor | float, steps: int) -> Float[Tensor, "
     With odds r = p(n + 1) / p(n) below 1 this is (1 - r) rⁿ renormalised over 0..N. Odds of 1 make
     it uniform and odds above 1 make it prefer many objects, which early training can use.
     """
-    n = torch.arange(steps + 1, device=getattr(log_odds, "device", None), dtype=torch.float32)
+    n = _counts(log_odds, steps)
     return (n * log_odds).log_softmax(-1)
 
 
 def binomial(log_odds: Tensor | float, steps: int) -> Float[Tensor, "counts"]:
     """Log p(n) of n ~ Binomial(N, r / (1 + r)), r = exp(log_odds), for n = 0..N."""
-    n = torch.arange(steps + 1, device=getattr(log_odds, "device", None), dtype=torch.float32)
+    n = _counts(log_odds, steps)
     choices = math.lgamma(steps + 1) - (n + 1).lgamma() - (steps - n + 1).lgamma()
     return (choices + n * log_odds).log_softmax(-1)
 
@@ -94,6 +94,12 @@ def log_prior_of(presence: Float[Tensor, "*batch steps"], log_probs: Tensor) -> 
     exact for prefixes of ones.
     """
     return log_probs[0] + presence @ log_probs.diff()
+
+
+def _counts(log_odds: Tensor | float, steps: int) -> Tensor:
+    """The counts 0..N as floats, on the device of `log_odds`."""
+    device = log_odds.device if isinstance(log_odds, Tensor) else None
+    return torch.arange(steps + 1, device=device, dtype=torch.get_default_dtype())
 
 
 def _expectation(log_probs: Tensor, values: Tensor) -> Tensor:

@@ -183,6 +183,7 @@ class Trainer:
         return {
             "step": self.position.step,
             "seconds": self.position.seconds,
+            "time": time.time(),
             "images_per_second": scalars.pop("steps_per_second") * self.share.total,
             "learning_rate": self.optimizer.param_groups[0]["lr"],
             "prior_odds": float(self.model.log_odds.exp()),
