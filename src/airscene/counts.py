@@ -62,7 +62,8 @@ class CountPosterior:
 
 def presence_of(count: Int[Tensor, "*batch"], steps: int) -> Float[Tensor, "*batch steps"]:
     """The presence mask of n: n ones, then zeros, with shape (*, N)."""
-    return (torch.arange(steps, device=count.device) < count[..., None]).to(torch.get_default_dtype())
+    present = torch.arange(steps, device=count.device) < count[..., None]
+    return present.to(torch.get_default_dtype())
 
 
 def all_presences(steps: int, device: torch.device) -> Float[Tensor, "counts 1 steps"]:
