@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -44,7 +44,8 @@ def save_checkpoint(path: Path, modules: nn.Module, optimizer: Optimizer, positi
             tensors[f"optimizer.{key}.{name}"] = optimizer.state[parameter][key]
     tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     about = {"format": FORMAT, "position": json.dumps(position.__dict__)}
-    write_whole(path, lambda temporary: save_file(tensors, temporary, about))
+    content = save(tensors, about)  # not save_file, whose error on a full disk is no OSError
+    write_whole(path, lambda temporary: temporary.write_bytes(content))
 
 
 def load_checkpoint(path: Path, modules: nn.Module, optimizer: Optimizer) -> Position:

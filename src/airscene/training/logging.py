@@ -13,7 +13,7 @@ from rich.progress import Progress as Bar
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
-from airscene.files import write_text
+from airscene.files import write_text, writing
 
 METRICS = "metrics.jsonl"
 
@@ -75,18 +75,24 @@ class Log:
 
     def __exit__(self, *error: object) -> None:
         if self.active:
-            self.board.close()
-            self.file.close()
+            with writing(self.run / METRICS):
+                self.file.close()
+                self.board.close()
 
     def write(self, row: dict[str, Any]) -> None:
-        """Adds one row; its `step` is the place on every curve."""
+        """Adds one row; its `step` is the place on every curve.
+
+        Raises:
+            UserError: the disk is full.
+        """
         self.rows.append(row)
         if not self.active:
             return
-        self.file.write(json.dumps(row) + "\n")
-        self.file.flush()
-        for name, value in row.items():
-            self.board.add_scalar(name, value, row["step"])
+        with writing(self.run / METRICS):
+            self.file.write(json.dumps(row) + "\n")
+            self.file.flush()
+            for name, value in row.items():
+                self.board.add_scalar(name, value, row["step"])
 
     def stale_validations(self) -> int:
         """Validations since the one with the best bound."""
