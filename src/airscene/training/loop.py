@@ -83,7 +83,7 @@ class Trainer:
         self.sources, self.accelerator = sources, accelerator
         torch.manual_seed(config.seed)
         self.objective = make_objective(config)
-        self.position = Position()
+        self.position, self.saved = Position(), 0
         call, self.optimizer = accelerator.prepare(
             self.objective, make_optimizer(self.objective, self.settings)
         )
@@ -103,6 +103,7 @@ class Trainer:
         """Goes back to the folder's checkpoint."""
         optimizer = self.optimizer.optimizer
         self.position = load_checkpoint(self.out / CHECKPOINT, self.objective, optimizer)
+        self.saved = self.position.step
 
     def run(self, progress: Progress, minutes: float = math.inf) -> str:
         """Trains to the end, or until there is a reason to stop earlier.
@@ -129,8 +130,9 @@ class Trainer:
                 self.position = Position(self.position.step + 1, seconds)
                 self._keep_books(meter, log, progress)
                 reason = self._reason_to_stop(interrupt, log, minutes)
-            if meter.steps:  # stopped between two rows
-                self._check_finite(meter.take(self.accelerator))
+            if meter.steps:  # stopped between two rows: check the steps since the last one
+                self._row(meter)
+            if self.position.step > self.saved:  # stopped between two checkpoints
                 self._save()
         return reason
 
@@ -179,7 +181,7 @@ class Trainer:
 
     def _row(self, meter: Meter) -> dict[str, Any]:
         scalars = meter.take(self.accelerator)
-        self._check_finite(scalars)
+        self._check_finite(scalars["loss"], scalars["gradient_norm"])
         return {
             "step": self.position.step,
             "seconds": self.position.seconds,
@@ -190,8 +192,8 @@ class Trainer:
             **{f"train/{name}": value for name, value in scalars.items()},
         }
 
-    def _check_finite(self, scalars: dict[str, float]) -> None:
-        if math.isfinite(scalars["loss"]) and math.isfinite(scalars["gradient_norm"]):
+    def _check_finite(self, *values: float) -> None:
+        if all(map(math.isfinite, values)):
             return
         kept = self.out / CHECKPOINT
         fate = f"{kept} holds the last good state" if kept.exists() else "nothing was saved yet"
@@ -206,6 +208,7 @@ class Trainer:
         self.objective.eval()
         torch.manual_seed(self.seed)
         row = {"validation/elbo": evaluation.elbo(self.model, scenes.pixels())}
+        self._check_finite(row["validation/elbo"])  # the last step's update is in no loss yet
         if scenes.count is not None:
             count = detect(self.model, scenes.pixels()).count
             row["validation/count_accuracy"] = float((count == scenes.count).float().mean())
@@ -227,6 +230,7 @@ class Trainer:
         return broadcast_object_list([reason])[0] if self.share.processes > 1 else reason
 
     def _save(self) -> None:
+        self.saved = self.position.step
         if self.accelerator.is_main_process:
             optimizer = self.optimizer.optimizer
             save_checkpoint(self.out / CHECKPOINT, self.objective, optimizer, self.position)
