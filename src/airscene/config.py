@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import types
 import typing
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -113,14 +112,31 @@ def load_config(path: Path) -> Config:
         raise UserError(f"{path} is no configuration of this version: {error}") from error
 
 
-def _build(kind: Any, value: Any) -> Any:
+def _build(kind: Any, value: Any, name: str = "") -> Any:
     """The value as the annotated type: JSON knows neither dataclasses nor tuples."""
-    if dataclasses.is_dataclass(kind):
-        hints = typing.get_type_hints(kind)
-        return kind(**{name: _build(hints[name], part) for name, part in value.items()})  # type: ignore[operator]
-    if isinstance(kind, types.UnionType):
-        return None if value is None else _build(typing.get_args(kind)[0], value)
-    return _tuple(value) if isinstance(value, list) else value
+    if dataclasses.is_dataclass(kind) and isinstance(value, dict):
+        hints, prefix = typing.get_type_hints(kind), name and f"{name}."
+        for unknown in value.keys() - hints.keys():
+            raise TypeError(f"{prefix}{unknown} is unknown")
+        return kind(**{k: _build(hints[k], part, prefix + k) for k, part in value.items()})  # type: ignore[operator]
+    value = _tuple(value)
+    if not _fits(kind, value):
+        raise TypeError(f"{name or 'the whole'} is {value!r}")
+    return value
+
+
+def _fits(kind: Any, value: Any) -> bool:
+    """Whether a value without lists is of the annotated type."""
+    origin, parts = typing.get_origin(kind), typing.get_args(kind)
+    if origin is Literal:
+        return value in parts
+    if origin is tuple and parts[-1] is Ellipsis:
+        return isinstance(value, tuple) and all(_fits(parts[0], part) for part in value)
+    if origin is tuple:
+        return (
+            isinstance(value, tuple) and len(value) == len(parts) and all(map(_fits, parts, value))
+        )
+    return type(value) is kind or (kind is float and type(value) is int)
 
 
 def _tuple(value: Any) -> Any:
