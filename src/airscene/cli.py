@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import io
 import os
+import re
 import sys
 import warnings
 from collections.abc import Sequence
@@ -26,6 +27,7 @@ from airscene.predictions import FORMATS, predictions
 from airscene.presets import PRESETS
 from airscene.runs import (
     CONFIG,
+    EVALUATION,
     evaluate_run,
     load_run,
     report_run,
@@ -34,6 +36,7 @@ from airscene.runs import (
 )
 
 INTERRUPTED = 130  # what a shell expects of a program that Ctrl-C ended
+FRAME = re.compile(r"[╭╰─ -]*[\w ]*[─-]{4,}[╮╯]?")  # a rule, with or without a title, as tyro draws
 
 
 @dataclass(frozen=True)
@@ -171,6 +174,8 @@ class Report:
         """Writes the report, evaluating the run first if that was not done."""
         run = load_run(self.run_folder, best_device())
         scenes = test_scenes(run, data_dir=self.data_dir)
+        if not (run.path / EVALUATION).exists():
+            evaluate_run(run, scenes)
         print(f"report: {report_run(run, scenes)}")
         return 0
 
@@ -290,8 +295,8 @@ def save_overlays(folder: Path, images, rows, first: int) -> None:
 def _train_default(arguments: list[str]) -> Train:
     """Defaults of all flags of train: those of the preset, of a file, or of the run to resume."""
     peek = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    peek.add_argument("--preset")
-    peek.add_argument("--out", type=Path)
+    peek.add_argument("--preset", nargs="?")  # a value left out is for tyro to complain of
+    peek.add_argument("--out", nargs="?", type=Path)
     peek.add_argument("--resume", action="store_true")
     known, _ = peek.parse_known_args(arguments)
     if known.preset is None and known.resume and known.out and (known.out / CONFIG).exists():
@@ -303,8 +308,8 @@ def _train_default(arguments: list[str]) -> Train:
 
 def _one_line(text: str) -> str:
     """A complaint without the frame, the title and the hint that it is drawn with."""
-    lines = [line.strip("│ \n") for line in text.splitlines() if not line.startswith(("╭", "╰"))]
-    message = " ".join(line for line in lines if line and "─" not in line)
+    lines = [line.strip("│ ") for line in text.splitlines()]
+    message = " ".join(line for line in lines if line and not FRAME.fullmatch(line))
     return message.split(" For full helptext")[0]
 
 

@@ -118,6 +118,7 @@ def train_run(
     accelerator = Accelerator(mixed_precision=config.training.precision)
     check_folder(out, config, resume, overwrite)
     config, sources = make_sources(config, data_dir, accelerator.device)
+    accelerator.wait_for_everyone()  # until all have seen the folder as it was
     if accelerator.is_main_process:
         if overwrite:
             clear(out)
@@ -134,9 +135,11 @@ def check_folder(out: Path, config: Config, resume: bool, overwrite: bool) -> No
     """Refuses to mix two runs in one folder.
 
     Raises:
-        UserError: the folder holds a run and neither flag allows to touch it, or the run to resume
-            was trained with another configuration.
+        UserError: the folder holds a run and neither flag allows to touch it, or both do, or the
+            run to resume was trained with another configuration.
     """
+    if resume and overwrite:
+        raise UserError("--resume keeps a run and --overwrite removes it; give one of them")
     if overwrite or not (out / CONFIG).exists():
         if out.exists() and not out.is_dir():
             raise UserError(f"--out {out} is a file; name a folder")
@@ -216,7 +219,7 @@ def test_scenes(run: Run, data: Path | None = None, data_dir: Path | None = None
 def evaluate_run(run: Run, scenes: Scenes, out: Path | None = None) -> dict[str, Any]:
     """Evaluates a run and writes its evaluation.json."""
     torch.manual_seed(0)
-    table = evaluate(run.model, scenes)
+    table = {name: _finite(value) for name, value in evaluate(run.model, scenes).items()}
     write_text((out or run.path) / EVALUATION, json.dumps(table, indent=2) + "\n")
     return table
 
@@ -243,6 +246,11 @@ def report_run(run: Run, scenes: Scenes) -> Path:
         mistakes=mistakes,
     )
     return write_report(data, run.path)
+
+
+def _finite(value: Any) -> Any:
+    """None in place of NaN or infinity, which JSON does not know."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _own_scenes(config: Config) -> tuple[Scenes, Scenes]:
