@@ -36,7 +36,7 @@ from airscene.runs import (
 )
 
 INTERRUPTED = 130  # what a shell expects of a program that Ctrl-C ended
-FRAME = re.compile(r"[╭╰─ -]*[\w ]*[─-]{4,}[╮╯]?")  # a rule, with or without a title, as tyro draws
+RULE = re.compile(r"[╰╯─ -]+")  # as tyro draws it, in ASCII if need be
 
 
 @dataclass(frozen=True)
@@ -308,8 +308,8 @@ def _train_default(arguments: list[str]) -> Train:
 
 def _one_line(text: str) -> str:
     """A complaint without the frame, the title and the hint that it is drawn with."""
-    lines = [line.strip("│ ") for line in text.splitlines()]
-    message = " ".join(line for line in lines if line and not FRAME.fullmatch(line))
+    lines = [line.strip("│ ") for line in text.splitlines()[1:]]
+    message = " ".join(line for line in lines if line and not RULE.fullmatch(line))
     return message.split(" For full helptext")[0]
 
 
