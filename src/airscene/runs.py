@@ -19,6 +19,7 @@ from airscene.data import Composer, Scenes, compose_split, load_sprites, trainin
 from airscene.detections import Detections, detect
 from airscene.errors import UserError
 from airscene.evaluation import evaluate
+from airscene.figures import View
 from airscene.files import write_text
 from airscene.models.air import AIR
 from airscene.report import ReportData, write_report
@@ -216,41 +217,42 @@ def test_scenes(run: Run, data: Path | None = None, data_dir: Path | None = None
     return compose_split(c.scenes, "test", TEST_SEED, data_dir)
 
 
-def evaluate_run(run: Run, scenes: Scenes, out: Path | None = None) -> dict[str, Any]:
-    """Evaluates a run and writes its evaluation.json."""
+def evaluate_run(run: Run, scenes: Scenes) -> dict[str, Any]:
+    """Evaluates a run on scenes and writes its evaluation.json."""
     torch.manual_seed(0)
-    table = {name: _finite(value) for name, value in evaluate(run.model, scenes).items()}
-    write_text((out or run.path) / EVALUATION, json.dumps(table, indent=2) + "\n")
+    table = evaluate(run.model, scenes)
+    write_text(run.path / EVALUATION, json.dumps(table, indent=2) + "\n")
     return table
 
 
 def report_run(run: Run, scenes: Scenes) -> Path:
-    """Draws the figures of a run and writes its report.html."""
-    evaluation = json.loads((run.path / EVALUATION).read_text(encoding="utf-8"))
-    found = detect(run.model, scenes[:REPORT_SCENES].pixels())
+    """Draws the figures of a run and writes its report.html, evaluating it first if need be."""
+    if not (run.path / EVALUATION).exists():
+        evaluate_run(run, scenes)
+    some = scenes[:REPORT_SCENES]
+    found = detect(run.model, some.pixels())
     used = torch.arange(found.windows.shape[1]) < found.count[:, None]
-    windows = found.windows.masked_fill(~used[..., None], torch.nan)
-    mistakes = None
-    if scenes.count is not None:
-        wrong = (found.count != scenes.count[:REPORT_SCENES]).nonzero().squeeze(1)[:MISTAKES]
-        if len(wrong):
-            mistakes = take_view(run.model, scenes[wrong]), scenes.count[wrong].numpy()
     data = ReportData(
         title=f"airscene: {run.path.name}",
         config=dataclasses.asdict(run.config),
         metrics=read_metrics(run.path),
-        evaluation=evaluation,
+        evaluation=json.loads((run.path / EVALUATION).read_text(encoding="utf-8")),
         stages=load_snapshots(run.path),
-        windows=windows.numpy(),
+        windows=found.windows.masked_fill(~used[..., None], torch.nan).numpy(),
         canvas=(run.config.model.height, run.config.model.width),
-        mistakes=mistakes,
+        mistakes=_mistakes(run, some, found),
     )
     return write_report(data, run.path)
 
 
-def _finite(value: Any) -> Any:
-    """None in place of NaN or infinity, which JSON does not know."""
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+def _mistakes(run: Run, scenes: Scenes, found: Detections) -> tuple[View, np.ndarray] | None:
+    """The first few scenes that are counted wrong, with their true counts."""
+    if scenes.count is None:
+        return None
+    wrong = (found.count != scenes.count).nonzero().squeeze(1)[:MISTAKES]
+    return (
+        (take_view(run.model, scenes[wrong]), scenes.count[wrong].numpy()) if len(wrong) else None
+    )
 
 
 def _own_scenes(config: Config) -> tuple[Scenes, Scenes]:
