@@ -141,7 +141,6 @@ class Trainer:
         step = self.position.step
         self._apply_schedules(step / self.settings.iterations)
         image, noise = self.draw(step)
-        torch.compiler.cudagraph_mark_step_begin()
         loss, scalars = self.call(image, noise)
         self.optimizer.zero_grad()
         self.accelerator.backward(loss)
@@ -268,8 +267,11 @@ class _Compiled:
 
     def __init__(self, call: nn.Module, mode: str):
         self.plain, self.call = call, torch.compile(call, mode=mode, dynamic=False)
+        self.graphs = mode == "reduce-overhead"
 
     def __call__(self, *inputs: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        if self.graphs:  # elsewhere not: it would load the compiler, which takes seconds
+            torch.compiler.cudagraph_mark_step_begin()
         try:
             return self.call(*inputs)
         except BackendCompilerFailed as error:
