@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from airscene.counts import presence_of
 from airscene.models.air import AIR, Inference
 from airscene.spatial import ink_boxes, window_box
 
@@ -19,8 +20,8 @@ class Detections:
     Attributes:
         count: the most probable number of objects, shape (B,).
         count_probs: q(n | x) for n = 0..N, shape (B, N + 1).
-        boxes: tight boxes (x0, y0, x1, y1) of the ink each step explains, in canvas pixels, shape
-            (B, N, 4); those from `count` on are of steps that found nothing.
+        boxes: tight boxes (x0, y0, x1, y1) of the ink that each counted object explains, in canvas
+            pixels, shape (B, N, 4); zeros from `count` on.
         scores: probability that the step's object exists, q(n ≥ step | x), shape (B, N).
         windows: attention windows (x0, y0, x1, y1), in pixels of the canvas, shape (B, N, 4).
         reconstruction: the canvas of the counted objects, shape (B, C, H, W).
@@ -52,19 +53,20 @@ def _read(inference: Inference) -> tuple[Tensor, ...]:
     """The fields of `Detections` for one batch, in order."""
     posterior, count = inference.posterior, inference.posterior.mode
     scores = posterior.logits.sigmoid().cumprod(-1)
-    boxes, windows = _object_boxes(inference), window_box(inference.window)
+    boxes, windows = _object_boxes(inference, count), window_box(inference.window)
     return count, posterior.log_probs.exp(), boxes, scores, windows, inference.canvas(count)
 
 
-def _object_boxes(inference: Inference) -> Tensor:
-    """Tight boxes of the image's ink that each object explains, shape (B, N, 4).
+def _object_boxes(inference: Inference, count: Tensor) -> Tensor:
+    """Tight boxes of the image's ink that each counted object explains, shape (B, N, 4).
 
     A pixel belongs to the object that paints most of it. The image itself decides where the ink
     ends, as paint is softer than what it paints; ink is judged against the object's brightest.
     """
-    painted = inference.objects.amax(2)  # (B, N, H, W)
+    present = presence_of(count, inference.objects.shape[1])[..., None, None]
+    painted = inference.objects.amax(2) * present  # (B, N, H, W)
     peak = painted.amax((-2, -1), keepdim=True)
-    most = painted >= painted.sum(1, keepdim=True) / 2
+    most = painted == painted.amax(1, keepdim=True)
     ink = inference.image.amax(1, keepdim=True) * (most & (painted > TOUCH * peak))
     ink = ink / ink.amax((-2, -1), keepdim=True).clamp(min=1e-6)
     return ink_boxes(ink.flatten(0, 1)).unflatten(0, inference.window.shape[:2])
