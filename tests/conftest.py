@@ -1,4 +1,4 @@
-"""Shape checks for every module with shapes in its types, and the tiny model that tests share."""
+"""Shape checks for every module with shapes in its types, and the models that tests share."""
 
 from collections.abc import Iterator
 
@@ -12,8 +12,54 @@ install_import_hook([f"airscene.{name}" for name in SHAPED], "beartype.beartype"
 
 import pytest  # noqa: E402
 import torch  # noqa: E402
+from torch.distributions import Normal  # noqa: E402
 
-from airscene.models.air import AIR, AIRConfig  # noqa: E402
+from airscene.counts import CountPosterior  # noqa: E402
+from airscene.models.air import AIR, AIRConfig, Inference  # noqa: E402
+
+
+class KnownAIR(AIR):
+    """A model whose posterior was made by hand: each image is what its objects paint.
+
+    Args:
+        objects: what each step paints, shape (B, N, H, W).
+        logits: presence logits, shape (B, N).
+        image: the images, shape (B, 1, H, W); the sum of all objects unless given.
+        window: the windows (cx, cy, side), shape (B, N, 3).
+    """
+
+    def __init__(self, objects, logits, image=None, window=None):
+        height, width = objects.shape[-2:]
+        super().__init__(AIRConfig(height=height, width=width, glimpse=2, what=1, lstm=1, hidden=1))
+        self.objects, self.logits = objects.unsqueeze(2), logits
+        self.image = self.objects.sum(1) if image is None else image
+        self.windows = torch.ones(*logits.shape, 3) if window is None else window
+
+    def infer(self, image, steps=None, sample=False) -> Inference:
+        """The posterior of the known images that equal those given."""
+        same = (image[:, None] == self.image[None]).flatten(2).all(2)
+        index = same.int().argmax(1)
+        shape = self.logits[index].shape
+        where, what = torch.zeros(*shape, 3), torch.zeros(*shape, 1)
+        prior = self.prior(shape[-1])
+        return Inference(
+            image=image,
+            posterior=CountPosterior(self.logits[index]),
+            q_where=Normal(prior.where.loc.expand(where.shape), prior.where.scale),
+            q_what=Normal(what, 1.0),
+            where=where,
+            what=what,
+            window=self.windows[index],
+            objects=self.objects[index],
+            prior=prior,
+            sigma=self.config.sigma,
+        )
+
+
+@pytest.fixture
+def known_air() -> type[KnownAIR]:
+    """How to make a model with a posterior made by hand."""
+    return KnownAIR
 
 
 @pytest.fixture
@@ -28,7 +74,8 @@ def double() -> Iterator[None]:
 @pytest.fixture
 def tiny_config() -> AIRConfig:
     """The smallest model worth testing: a canvas that is not square, three steps."""
-    return AIRConfig(steps=3, height=10, width=12, glimpse=5, what=2, lstm=8, hidden=8)
+    sizes = {"height": 10, "width": 12, "glimpse": 5, "what": 2, "lstm": 8, "hidden": 8}
+    return AIRConfig(steps=3, **sizes, scale_prior=(-0.4, 0.2), shift_prior=(0.0, 1.0))
 
 
 @pytest.fixture

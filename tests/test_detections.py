@@ -1,0 +1,104 @@
+import pytest
+import torch
+
+from airscene.detections import detect
+
+YES, NO = 4.0, -4.0
+
+
+def block(x0: int, y0: int, x1: int, y1: int, level: float = 1.0) -> torch.Tensor:
+    canvas = torch.zeros(12, 16)
+    canvas[y0:y1, x0:x1] = level
+    return canvas
+
+
+def one_scene(*objects: torch.Tensor) -> torch.Tensor:
+    return torch.stack(objects).unsqueeze(0)
+
+
+def logits(*rows: float) -> torch.Tensor:
+    return torch.tensor([rows])
+
+
+def boxes_of(model) -> list[list[float]]:
+    return detect(model, model.image).boxes[0].tolist()
+
+
+def test_counts_and_scores_are_those_of_the_posterior(known_air):
+    objects = torch.rand(2, 3, 12, 16)
+    rows = torch.tensor([[2.0, 1.0, -1.0], [-3.0, 5.0, 5.0]])
+    model = known_air(objects, rows)
+    found = detect(model, model.image)
+    s = rows.sigmoid()
+    probs = torch.stack(
+        [1 - s[:, 0], s[:, 0] * (1 - s[:, 1]), s[:, 0] * s[:, 1] * (1 - s[:, 2]), s.prod(1)], 1
+    )
+    torch.testing.assert_close(found.count_probs, probs)
+    assert found.count.tolist() == [2, 0] == probs.argmax(1).tolist()
+    tails = torch.stack([probs[:, k:].sum(1) for k in (1, 2, 3)], 1)  # q(n ≥ k)
+    torch.testing.assert_close(found.scores, tails)
+
+
+def test_windows_are_given_by_their_corners(known_air):
+    window = torch.tensor([[[8.0, 6.0, 4.0], [3.0, 2.0, 1.0]]])
+    model = known_air(torch.rand(1, 2, 12, 16), logits(YES, YES), window=window)
+    windows = detect(model, model.image).windows[0]
+    assert windows.tolist() == [[6, 4, 10, 8], [2.5, 1.5, 3.5, 2.5]]
+
+
+def test_the_reconstruction_shows_the_counted_objects_alone(known_air):
+    first, second, third = block(1, 1, 4, 4), block(2, 2, 6, 6, 0.5), block(0, 0, 16, 12)
+    model = known_air(one_scene(first, second, third), logits(YES, YES, NO))
+    assert torch.equal(detect(model, model.image).reconstruction[0, 0], first + second)
+
+
+def test_a_box_is_tight_around_the_ink_that_an_object_explains(known_air):
+    """The paint is softer and wider than the ink."""
+    ink = block(2, 3, 6, 7) + block(10, 1, 13, 9)
+    paint = [block(1, 2, 7, 8, 0.6), block(9, 0, 14, 10, 0.6)]
+    model = known_air(one_scene(*paint), logits(YES, YES), image=ink[None, None])
+    assert boxes_of(model) == [[2, 3, 6, 7], [10, 1, 13, 9]]
+
+
+def test_faint_ink_is_judged_against_the_objects_brightest(known_air):
+    faint, bright = block(2, 3, 6, 7, 0.1), block(10, 1, 13, 9)
+    model = known_air(one_scene(faint, bright), logits(YES, YES))
+    assert boxes_of(model) == [[2, 3, 6, 7], [10, 1, 13, 9]]
+
+
+def test_shared_ink_belongs_to_the_object_that_paints_most_of_it(known_air):
+    """Of three objects, none of which paints half."""
+    strong, weak, weaker = block(2, 2, 8, 8, 0.4), block(4, 2, 12, 8, 0.3), block(2, 2, 14, 8, 0.2)
+    ink = block(2, 2, 14, 8)[None, None]
+    model = known_air(one_scene(strong, weak, weaker), logits(YES, YES, YES), image=ink)
+    assert boxes_of(model) == [[2, 2, 8, 8], [8, 2, 12, 8], [12, 2, 14, 8]]
+
+
+def test_steps_beyond_the_count_have_no_box_and_take_no_ink(known_air):
+    ink = block(2, 3, 6, 7)
+    model = known_air(one_scene(ink * 0.5, ink, ink), logits(YES, NO, YES), image=ink[None, None])
+    assert boxes_of(model) == [[2, 3, 6, 7], [0, 0, 0, 0], [0, 0, 0, 0]]
+
+
+def test_an_object_that_paints_nothing_or_where_no_ink_is_has_no_box(known_air):
+    ink = block(2, 3, 6, 7)[None, None]
+    objects = one_scene(block(10, 1, 13, 9), torch.zeros(12, 16))
+    assert boxes_of(known_air(objects, logits(YES, YES), image=ink)) == [[0, 0, 0, 0]] * 2
+
+
+def test_detections_do_not_depend_on_how_images_are_batched(tiny_air):
+    torch.manual_seed(1)
+    images = torch.rand(5, 1, 10, 12)
+    whole, split = detect(tiny_air, images), detect(tiny_air, images, batch=2)
+    for name, value in vars(whole).items():
+        torch.testing.assert_close(value.double(), getattr(split, name).double())
+
+
+@pytest.mark.parametrize("steps", [None, 5])
+def test_more_objects_may_be_allowed_for_than_in_training(tiny_air, steps):
+    images = torch.rand(2, 1, 10, 12)
+    found, most = detect(tiny_air, images, steps), steps or 3
+    assert found.count_probs.shape == (2, most + 1)
+    assert found.boxes.shape == found.windows.shape == (2, most, 4)
+    assert found.scores.shape == (2, most)
+    assert found.reconstruction.shape == images.shape
