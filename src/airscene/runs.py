@@ -116,7 +116,9 @@ def train_run(
     Raises:
         UserError: the folder holds another run, or the data or the configuration is at fault.
     """
-    accelerator = Accelerator(mixed_precision=config.training.precision)
+    # Without being told of CPUs, accelerate takes several processes on them for strangers.
+    cpu = not torch.accelerator.is_available()
+    accelerator = Accelerator(cpu=cpu, mixed_precision=config.training.precision)
     check_folder(out, config, resume, overwrite)
     config, sources = make_sources(config, data_dir, accelerator.device)
     accelerator.wait_for_everyone()  # until all have seen the folder as it was
