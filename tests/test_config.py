@@ -1,0 +1,171 @@
+import json
+from dataclasses import asdict, replace
+
+import pytest
+
+from airscene.config import Config, TrainingConfig, load_config, save_config
+from airscene.errors import UserError
+from airscene.estimators import ESTIMATORS
+from airscene.models.air import AIR, AIRConfig
+from airscene.presets import PRESETS
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Saves the default configuration with the value at a dotted place replaced."""
+
+    def change(place: str, value: object):
+        values = json.loads(save_config(Config(), tmp_path / "config.json").read_text())
+        *parents, name = place.split(".")
+        part = values
+        for parent in parents:
+            part = part[parent]
+        part[name] = value
+        (tmp_path / "config.json").write_text(json.dumps(values))
+        return tmp_path / "config.json"
+
+    return change
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_comes_back_from_disk(name, tmp_path):
+    path = save_config(PRESETS[name], tmp_path / "folder" / "config.json")
+    assert load_config(path) == PRESETS[name]
+
+
+def test_every_changed_field_comes_back(tmp_path):
+    config = replace(
+        Config(),
+        data="scenes.npz",
+        estimator="reinforce",
+        seed=3,
+        model=AIRConfig(steps=5, sigma=0.2, count_prior="binomial"),
+        training=TrainingConfig(learning_rate=((0.0, 1e-3),), compile="off", fresh=True),
+    )
+    assert load_config(save_config(config, tmp_path / "config.json")) == config
+
+
+def test_the_file_is_plain_json_with_every_field(tmp_path):
+    values = json.loads(save_config(Config(), tmp_path / "config.json").read_text())
+    assert values.keys() == asdict(Config()).keys()
+    assert values["training"].keys() == asdict(TrainingConfig()).keys()
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_fits_its_scenes(name):
+    preset = PRESETS[name]
+    assert (preset.model.height, preset.model.width) == preset.scenes.canvas
+    assert preset.model.steps >= max(preset.scenes.counts)
+    assert preset.data == "" and preset.estimator in ESTIMATORS
+    assert AIR(preset.model).config == preset.model
+
+
+def test_fields_left_out_take_their_defaults(tmp_path):
+    path = tmp_path / "config.json"
+    path.write_text('{"seed": 4, "model": {"steps": 7}}')
+    assert load_config(path) == Config(seed=4, model=AIRConfig(steps=7))
+
+
+def test_whole_numbers_serve_as_floats(write):
+    assert load_config(write("training.clip", 3)).training.clip == 3.0
+
+
+@pytest.mark.parametrize("place", ["sede", "model.stepps", "training.rate"])
+def test_an_unknown_field_is_named(write, place):
+    with pytest.raises(UserError, match=f"config.json is no configuration .*: {place} is unknown"):
+        load_config(write(place, 1))
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        ("seed", "0"),
+        ("seed", 0.5),
+        ("seed", True),
+        ("seed", None),
+        ("data", 5),
+        ("estimator", ["enumerate"]),
+        ("model", 3),
+        ("model", None),
+        ("model.lstm", 2.5),
+        ("model.scale_prior", [1.0]),
+        ("model.scale_prior", [1.0, "a"]),
+        ("model.count_prior", "uniform"),
+        ("training.iterations", "many"),
+        ("training.fresh", "no"),
+        ("training.compile", "perhaps"),
+        ("training.learning_rate", 0.001),
+        ("training.learning_rate", [0.0, 0.001]),
+        ("training.learning_rate", [[0.0, 0.001, 1.0]]),
+        ("scenes.canvas", [50]),
+        ("scenes.canvas", [50, "50"]),
+        ("scenes.counts", {"0": 1}),
+    ],
+)
+def test_a_value_of_another_type_is_named(write, place, value):
+    with pytest.raises(UserError, match=f"config.json is no configuration .*: {place} is ") as told:
+        load_config(write(place, value))
+    assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize("text", ["[]", "3", "null"])
+def test_a_file_that_is_no_object_is_refused(tmp_path, text):
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(UserError, match=r"config\.json is no configuration"):
+        load_config(tmp_path / "config.json")
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe\x00"])
+def test_a_file_that_is_no_json_is_refused(tmp_path, content):
+    (tmp_path / "config.json").write_bytes(content)
+    with pytest.raises(UserError, match=r"config\.json cannot be read as JSON"):
+        load_config(tmp_path / "config.json")
+
+
+def test_a_missing_file_is_refused(tmp_path):
+    with pytest.raises(UserError, match=r"config\.json does not exist; name the folder of a run"):
+        load_config(tmp_path / "config.json")
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        ("seed", -1),
+        ("estimator", "magic"),
+        ("training.batch", 0),
+        ("training.learning_rate", []),
+        ("model.steps", 0),
+        ("scenes.background", 1.0),
+    ],
+)
+def test_a_value_out_of_range_is_named(write, place, value):
+    with pytest.raises(UserError, match=place.split(".")[-1].replace("_", "[-_]")):
+        load_config(write(place, value))
+
+
+@pytest.mark.parametrize(
+    "name", ["iterations", "batch", "log_every", "validate_every", "validation_scenes"]
+)
+def test_numbers_of_things_are_at_least_one(name):
+    with pytest.raises(UserError, match=f"--training.{name.replace('_', '-')} is 0; .* at least 1"):
+        TrainingConfig(**{name: 0})
+
+
+@pytest.mark.parametrize("name", ["snapshots", "patience"])
+def test_optional_things_may_be_none_at_all(name):
+    assert getattr(TrainingConfig(**{name: 0}), name) == 0
+    with pytest.raises(UserError, match=f"--training.{name} is -1"):
+        TrainingConfig(**{name: -1})
+
+
+@pytest.mark.parametrize("name", ["clip", "baseline_rate"])
+@pytest.mark.parametrize("value", [0.0, -1.0, float("nan")])
+def test_factors_are_above_zero(name, value):
+    with pytest.raises(UserError, match="it must be above 0"):
+        TrainingConfig(**{name: value})
+
+
+@pytest.mark.parametrize("name", ["learning_rate", "prior_odds"])
+def test_schedules_are_checked(name):
+    with pytest.raises(UserError, match=f"--training.{name.replace('_', '-')} has values"):
+        TrainingConfig(**{name: ((0.0, -1.0),)})
