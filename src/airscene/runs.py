@@ -222,7 +222,7 @@ def test_scenes(run: Run, data: Path | None = None, data_dir: Path | None = None
 def evaluate_run(run: Run, scenes: Scenes) -> dict[str, Any]:
     """Evaluates a run on scenes and writes its evaluation.json."""
     torch.manual_seed(0)
-    table = evaluate(run.model, scenes)
+    table = {name: _finite(value) for name, value in evaluate(run.model, scenes).items()}
     write_text(run.path / EVALUATION, json.dumps(table, indent=2) + "\n")
     return table
 
@@ -255,6 +255,11 @@ def _mistakes(run: Run, scenes: Scenes, found: Detections) -> tuple[View, np.nda
     return (
         (take_view(run.model, scenes[wrong]), scenes.count[wrong].numpy()) if len(wrong) else None
     )
+
+
+def _finite(value: Any) -> Any:
+    """None in place of NaN or infinity, which JSON does not know."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _own_scenes(config: Config) -> tuple[Scenes, Scenes]:

@@ -121,7 +121,8 @@ class Progress:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self.bar.stop()
+        if self.console.is_terminal:  # elsewhere it would print an empty line
+            self.bar.stop()
 
     def show(self, row: dict[str, Any]) -> None:
         """Shows a row of the log."""
