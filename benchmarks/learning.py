@@ -2,7 +2,7 @@
 
     python benchmarks/learning.py --preset multi-mnist --seeds 10 --data-dir DIR
     python benchmarks/learning.py --preset multi-mnist --seeds 10 --data-dir DIR \
-        --flags --scenes.overlap boxes --name multi-mnist-boxes
+        --name multi-mnist-boxes --flags --scenes.overlap boxes
     python benchmarks/learning.py --preset digits --seeds 5
 
 Each training is the command `airscene train`, started as a user would. Finished runs are not run
@@ -11,6 +11,7 @@ again, so an interrupted benchmark goes on where it was.
 
 import argparse
 import json
+import math
 import statistics
 import subprocess
 import sys
@@ -29,6 +30,8 @@ COLUMNS = {
     "training_seconds": "training (s)",
     "seconds_to_target": "to target (s)",
 }
+
+SUMMARIES = {"mean": statistics.mean, "median": statistics.median, "lowest": min, "highest": max}
 
 
 def main() -> None:
@@ -50,7 +53,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--data-dir", help="folder with MNIST")
     parser.add_argument("--target", type=float, default=0.98, help="count accuracy to time")
     parser.add_argument("--name", help="name of the result; the preset's unless given")
-    parser.add_argument("--flags", nargs=argparse.REMAINDER, default=[], help="for airscene train")
+    parser.add_argument(
+        "--flags", nargs=argparse.REMAINDER, default=[], help="last: for airscene train"
+    )
     return parser.parse_args()
 
 
@@ -86,18 +91,20 @@ def read(run: Path, started: float, target: float) -> dict:
 
 
 def show(rows: list[dict]) -> None:
-    """One line a seed, then mean and worst."""
+    """One line a seed, then summaries; a seed that never reached the target counts as infinite."""
     print("| seed | " + " | ".join(COLUMNS.values()) + " |")
     print("|" + "---|" * (len(COLUMNS) + 1))
     for row in rows:
         print(f"| {row['seed']} | " + " | ".join(cell(row[name]) for name in COLUMNS) + " |")
-    for name, summary in (("mean", statistics.mean), ("median", statistics.median)):
-        columns = [[row[c] for row in rows if row[c] is not None] for c in COLUMNS]
-        print(f"| {name} | " + " | ".join(cell(summary(c)) if c else "-" for c in columns) + " |")
+    columns = [[math.inf if row[name] is None else row[name] for row in rows] for name in COLUMNS]
+    for name, summary in SUMMARIES.items():
+        print(f"| {name} | " + " | ".join(cell(summary(column)) for column in columns) + " |")
 
 
 def cell(value: float | None) -> str:
-    return "never" if value is None else f"{value:.4f}" if abs(value) < 2 else f"{value:.1f}"
+    if value is None or math.isinf(value):
+        return "never"
+    return f"{value:.4f}" if abs(value) < 2 else f"{value:.1f}"
 
 
 if __name__ == "__main__":

@@ -68,7 +68,7 @@ class Train:
             print(f"saved; go on with: airscene train --resume --out {self.out}")
             return INTERRUPTED
         if int(os.environ.get("RANK", 0)) == 0:
-            run = load_run(self.out)
+            run = load_run(self.out, best_device())
             scenes = test_scenes(run, data_dir=self.data_dir)
             show(evaluate_run(run, scenes))
             print(f"report: {report_run(run, scenes)}")
@@ -89,7 +89,8 @@ class Evaluate:
     def run(self) -> int:
         """Prints the table and writes evaluation.json."""
         run = load_run(self.run_folder, best_device())
-        show(evaluate_run(run, test_scenes(run, self.data, self.data_dir)))
+        scenes = test_scenes(run, self.data, self.data_dir)
+        show(evaluate_run(run, scenes, self.data))
         return 0
 
 

@@ -20,16 +20,22 @@ from airscene.training.schedules import Points, check
 class TrainingConfig:
     """How a model is trained. Schedules are pairs of (progress in [0, 1], value)."""
 
-    iterations: int = 4000
+    iterations: int = 2000
     """Optimiser steps."""
-    batch: int = 64
+    batch: int = 256
     """Scenes in a step, on each process."""
-    learning_rate: Points = ((0.0, 1e-4), (0.05, 2e-3), (0.5, 2e-3), (1.0, 2e-5))
+    learning_rate: Points = ((0.0, 2e-4), (0.06, 4e-3), (0.6, 4e-3), (1.0, 2e-5))
     """Adam's learning rate."""
     baseline_rate: float = 10.0
     """Learning rate of an estimator's own parameters, as a multiple of the model's."""
-    prior_odds: Points = ((0.0, 1e-3), (0.3, 1e-3), (0.7, 1.0))
-    """Prior odds p(n + 1) / p(n): few objects are preferred at first, so that none is split."""
+    prior_odds: Points = (
+        (0.0, 2e-3),
+        (0.27, 2e-3),
+        (0.6, 10.0),
+        (0.8, 10.0),
+        (1.0, 1.0),
+    )
+    """Prior odds p(n + 1) / p(n): low at first, lest an object is split; then high; even at last."""
     clip: float = 200.0
     """Largest norm of the gradient, in nats."""
     fresh: bool = False
@@ -38,9 +44,9 @@ class TrainingConfig:
     """Arithmetic of the networks: no for 32-bit, or bf16 (GPUs)."""
     compile: Literal["auto", "on", "off"] = "auto"
     """torch.compile: auto uses it on GPUs, and on CPUs where the run is long enough to gain."""
-    log_every: int = 50
+    log_every: int = 25
     """Steps between two rows of metrics.jsonl."""
-    validate_every: int = 250
+    validate_every: int = 100
     """Steps between two validations and checkpoints."""
     validation_scenes: int = 2000
     """Held-out scenes of a validation."""

@@ -36,6 +36,7 @@ FOLDERS = ("snapshots", "tensorboard", "figures")
 TEST_SEED, VALIDATION_SEED = 0, 1  # the same held-out scenes for every run, so that runs compare
 LARGEST_SIDE = 128  # in pixels; the user's larger images are shrunk, as cost grows with the area
 MISTAKES, REPORT_SCENES = 8, 2000
+HELD_OUT = "held-out"  # in evaluation.json: the scenes were the run's own
 
 
 @dataclass(frozen=True)
@@ -219,18 +220,31 @@ def test_scenes(run: Run, data: Path | None = None, data_dir: Path | None = None
     return compose_split(c.scenes, "test", TEST_SEED, data_dir)
 
 
-def evaluate_run(run: Run, scenes: Scenes) -> dict[str, Any]:
-    """Evaluates a run on scenes and writes its evaluation.json."""
+def evaluate_run(run: Run, scenes: Scenes, data: Path | None = None) -> dict[str, Any]:
+    """Evaluates a run on scenes and writes its evaluation.json, where NaN becomes null.
+
+    Args:
+        run: a trained run.
+        scenes: what to evaluate on.
+        data: where the scenes came from, if they are not the run's own held-out ones.
+    """
     torch.manual_seed(0)
-    table = {name: _finite(value) for name, value in evaluate(run.model, scenes).items()}
+    table = {"data": str(data.resolve()) if data else HELD_OUT}
+    table |= {name: _finite(value) for name, value in evaluate(run.model, scenes).items()}
     write_text(run.path / EVALUATION, json.dumps(table, indent=2) + "\n")
     return table
 
 
 def report_run(run: Run, scenes: Scenes) -> Path:
-    """Draws the figures of a run and writes its report.html, evaluating it first if need be."""
-    if not (run.path / EVALUATION).exists():
-        evaluate_run(run, scenes)
+    """Draws the figures of a run and writes its report.html.
+
+    Args:
+        run: a trained run.
+        scenes: its own held-out scenes; they are evaluated first unless that was done.
+    """
+    evaluation = _read_evaluation(run)
+    if evaluation.get("data") != HELD_OUT:
+        evaluation = evaluate_run(run, scenes)
     some = scenes[:REPORT_SCENES]
     found = detect(run.model, some.pixels())
     used = torch.arange(found.windows.shape[1]) < found.count[:, None]
@@ -238,13 +252,23 @@ def report_run(run: Run, scenes: Scenes) -> Path:
         title=f"airscene: {run.path.name}",
         config=dataclasses.asdict(run.config),
         metrics=read_metrics(run.path),
-        evaluation=json.loads((run.path / EVALUATION).read_text(encoding="utf-8")),
+        evaluation=evaluation,
         stages=load_snapshots(run.path),
         windows=found.windows.masked_fill(~used[..., None], torch.nan).numpy(),
         canvas=(run.config.model.height, run.config.model.width),
         mistakes=_mistakes(run, some, found),
     )
     return write_report(data, run.path)
+
+
+def _read_evaluation(run: Run) -> dict[str, Any]:
+    path = run.path / EVALUATION
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+
+def _finite(value: Any) -> Any:
+    """JSON knows no NaN."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _mistakes(run: Run, scenes: Scenes, found: Detections) -> tuple[View, np.ndarray] | None:
@@ -255,11 +279,6 @@ def _mistakes(run: Run, scenes: Scenes, found: Detections) -> tuple[View, np.nda
     return (
         (take_view(run.model, scenes[wrong]), scenes.count[wrong].numpy()) if len(wrong) else None
     )
-
-
-def _finite(value: Any) -> Any:
-    """None in place of NaN or infinity, which JSON does not know."""
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _own_scenes(config: Config) -> tuple[Scenes, Scenes]:

@@ -55,7 +55,7 @@ class AIRConfig:
     """Units of each hidden layer of the other networks."""
     sigma: float = 0.3
     """Standard deviation of a pixel around the canvas, images lying in [0, 1]."""
-    scale_prior: tuple[float, float] = (-0.4, 0.2)
+    scale_prior: tuple[float, float] = (-0.4, 0.1)
     """Mean and standard deviation of logit(window side / shorter canvas side)."""
     shift_prior: tuple[float, float] = (0.0, 1.0)
     """Mean and standard deviation of atanh(window centre), the canvas spanning -1 to 1."""
@@ -238,7 +238,7 @@ class AIR(nn.Module):
             steps: the largest count to allow for; the model's own N unless given.
             sample: draw where and what from the posterior instead of taking its means.
         """
-        shape = (len(image), steps or self.config.steps, self.latents)
+        shape = (len(image), self.config.steps if steps is None else steps, self.latents)
         return self(image, (torch.randn if sample else torch.zeros)(shape, device=image.device))
 
     @torch.no_grad()

@@ -144,7 +144,7 @@ class Trainer:
         loss, scalars = self.call(image, noise)
         self.optimizer.zero_grad()
         self.accelerator.backward(loss)
-        norm = self.accelerator.clip_grad_norm_(self.objective.parameters(), self.settings.clip)
+        norm = self.accelerator.clip_grad_norm_(self.model.parameters(), self.settings.clip)
         self.optimizer.step()
         return scalars | {"loss": loss.detach(), "gradient_norm": norm}
 
