@@ -15,13 +15,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from machine import machine, write_result
 from torch.utils.flop_counter import FlopCounterMode
 
 from airscene.data import Composer, load_sprites
 from airscene.detections import detect
 from airscene.presets import PRESETS
 from airscene.training.loop import compiled, make_objective, make_optimizer
+from machine import machine, write_result
 
 BATCH = 64
 STEPS = (3, 6, 12)

@@ -27,7 +27,6 @@ from airscene.predictions import FORMATS, predictions
 from airscene.presets import PRESETS
 from airscene.runs import (
     CONFIG,
-    EVALUATION,
     evaluate_run,
     load_run,
     report_run,
@@ -175,8 +174,6 @@ class Report:
         """Writes the report, evaluating the run first if that was not done."""
         run = load_run(self.run_folder, best_device())
         scenes = test_scenes(run, data_dir=self.data_dir)
-        if not (run.path / EVALUATION).exists():
-            evaluate_run(run, scenes)
         print(f"report: {report_run(run, scenes)}")
         return 0
 

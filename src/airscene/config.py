@@ -35,7 +35,7 @@ class TrainingConfig:
         (0.8, 10.0),
         (1.0, 1.0),
     )
-    """Prior odds p(n + 1) / p(n): low at first, lest an object is split; then high; even at last."""
+    """Prior odds p(n + 1) / p(n): low at first, lest an object is split, then high, then even."""
     clip: float = 200.0
     """Largest norm of the gradient, in nats."""
     fresh: bool = False

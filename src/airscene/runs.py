@@ -117,6 +117,8 @@ def train_run(
     Raises:
         UserError: the folder holds another run, or the data or the configuration is at fault.
     """
+    if config.data:  # so that the run can be evaluated from another folder
+        config = replace(config, data=str(Path(config.data).resolve()))
     # Without being told of CPUs, accelerate takes several processes on them for strangers.
     cpu = not torch.accelerator.is_available()
     accelerator = Accelerator(cpu=cpu, mixed_precision=config.training.precision)
