@@ -1,0 +1,40 @@
+"""Training must learn: a step that runs is not enough."""
+
+from airscene.config import Config, TrainingConfig
+from airscene.data import SceneConfig, compose_split
+from airscene.detections import detect
+from airscene.evaluation import agreement
+from airscene.models.air import AIRConfig
+from airscene.runs import TEST_SEED, load_run, train_run
+
+CONFIG = Config(
+    scenes=SceneConfig(canvas=(24, 24), size=13.0, train_size=20_000, test_size=1000),
+    model=AIRConfig(
+        height=24, width=24, glimpse=12, what=20, lstm=128, hidden=128, scale_prior=(-0.4, 0.1)
+    ),
+    training=TrainingConfig(
+        iterations=600,
+        batch=128,
+        learning_rate=((0.0, 1e-4), (0.05, 2e-3), (0.5, 2e-3), (1.0, 2e-5)),
+        prior_odds=((0.0, 2e-3), (0.3, 2e-3), (0.6, 1.0)),
+        validate_every=600,
+        validation_scenes=500,
+        snapshots=0,
+        compile="off",
+    ),
+)
+
+
+def test_counts_and_places_are_learned_without_a_label(tmp_path):
+    """Trains on scenes of 0 to 2 digits for 600 steps and asks for the truth of unseen ones.
+
+    Chance is a third. Seen for seeds 0 to 7, on other held-out scenes: count accuracy 99.5 to
+    100 %, mean IoU of matched boxes 0.946 to 0.960. With the gradient of the count cut
+    (`log_probs` detached in `expected_bound`): 33.6 %, every scene counted
+    as empty. A batch of 64 is too small: one seed of six then counted every two digits as one.
+    """
+    train_run(CONFIG, tmp_path)
+    scenes = compose_split(CONFIG.scenes, "test", TEST_SEED)
+    table = agreement(scenes, detect(load_run(tmp_path).model, scenes.pixels()))
+    assert table["count_accuracy"] > 0.95
+    assert table["box_mean_iou"] > 0.75

@@ -1,0 +1,161 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from airscene.config import Config, TrainingConfig, load_config
+from airscene.data import SceneConfig, Scenes, compose_split, save_scenes
+from airscene.errors import UserError
+from airscene.models.air import AIRConfig
+from airscene.runs import check_folder, clear, differences, load_run, make_sources, train_run
+from airscene.training.streams import FixedScenes, FreshScenes
+
+TINY = Config(
+    scenes=SceneConfig(canvas=(16, 16), size=9.0, train_size=64, test_size=32),
+    model=AIRConfig(steps=2, glimpse=6, what=4, lstm=16, hidden=16),
+    training=TrainingConfig(
+        iterations=4, batch=8, validate_every=2, validation_scenes=16, snapshots=0, compile="off"
+    ),
+)
+
+
+@pytest.fixture(scope="module")
+def grey(tmp_path_factory) -> Path:
+    """A run trained on composed scenes, which no test may touch."""
+    out = tmp_path_factory.mktemp("grey")
+    train_run(TINY, out)
+    return out
+
+
+@pytest.fixture(scope="module")
+def colour(tmp_path_factory) -> Path:
+    """A run trained on ten colour images of 12x20 pixels."""
+    folder = tmp_path_factory.mktemp("colour")
+    image = torch.randint(0, 256, (10, 3, 12, 20), dtype=torch.uint8)
+    data = save_scenes(Scenes(image), folder / "x.npz")
+    train_run(replace(TINY, data=str(data)), folder / "run")
+    return folder / "run"
+
+
+def test_the_canvas_is_settled_by_the_data(grey, colour):
+    model = load_config(grey / "config.json").model
+    assert (model.channels, model.height, model.width) == (1, 16, 16)
+    model = load_config(colour / "config.json").model
+    assert (model.channels, model.height, model.width) == (3, 12, 20)
+
+
+def test_a_loaded_run_knows_itself(grey):
+    run = load_run(str(grey))
+    assert run.path == grey and run.config.model.steps == 2
+    assert run.position.step == 4 and not run.model.training
+
+
+@pytest.mark.parametrize("shape", [(5, 16, 16), (5, 1, 16, 16)])
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64])
+def test_grey_arrays_are_inferred(grey, shape, dtype):
+    images = np.random.default_rng(0).random(shape)
+    images = (images * 255).astype(dtype) if dtype == np.uint8 else images.astype(dtype)
+    found = load_run(grey).infer(images)
+    assert found.count.shape == (5,) and found.boxes.shape == (5, 2, 4)
+    assert torch.allclose(found.count_probs.sum(-1), torch.ones(5))
+
+
+def test_bytes_and_floats_of_the_same_image_agree(grey):
+    images = np.random.default_rng(0).integers(0, 256, (5, 16, 16), dtype=np.uint8)
+    run = load_run(grey)
+    assert torch.allclose(run.infer(images).count_probs, run.infer(images / 255).count_probs)
+
+
+def test_colour_arrays_and_tensors_are_inferred(colour):
+    images = np.random.default_rng(0).random((4, 3, 12, 20))
+    run = load_run(colour)
+    found = run.infer(images)
+    assert found.reconstruction.shape == (4, 3, 12, 20)
+    assert torch.equal(run.infer(torch.from_numpy(images)).count_probs, found.count_probs)
+
+
+def test_more_objects_can_be_allowed_than_in_training(grey):
+    found = load_run(grey).infer(np.zeros((3, 16, 16)), max_objects=5)
+    assert found.count_probs.shape == (3, 6) and found.boxes.shape == (3, 5, 4)
+
+
+@pytest.mark.parametrize("shape", [(16, 16), (2, 16, 17), (2, 3, 16, 16), (2, 16, 16, 1)])
+def test_arrays_of_another_shape_are_refused(grey, shape):
+    with pytest.raises(UserError, match=r"images have shape .* takes \(M, 1, 16, 16\)"):
+        load_run(grey).infer(np.zeros(shape))
+
+
+def test_a_folder_without_a_run_is_refused(tmp_path):
+    with pytest.raises(UserError, match="name the folder of a run"):
+        load_run(tmp_path)
+
+
+def test_scenes_are_the_same_for_every_seed_only_in_validation():
+    (_, first), (_, second) = (
+        make_sources(replace(TINY, seed=seed), None, "cpu") for seed in (0, 1)
+    )
+    assert torch.equal(first.validation.image, second.validation.image)
+    assert isinstance(first.stream, FixedScenes) and isinstance(second.stream, FixedScenes)
+    assert not torch.equal(first.stream.scenes.image, second.stream.scenes.image)
+
+
+def test_validation_and_test_scenes_differ():
+    validation = make_sources(TINY, None, "cpu")[1].validation
+    test = compose_split(TINY.scenes, "test", 0)
+    assert not torch.equal(validation.image, test.image[: len(validation)])
+
+
+def test_fresh_scenes_are_composed_on_the_way():
+    config = replace(TINY, training=replace(TINY.training, fresh=True))
+    assert isinstance(make_sources(config, None, "cpu")[1].stream, FreshScenes)
+
+
+def test_a_tenth_of_the_own_images_is_held_out(tmp_path):
+    image = torch.arange(20, dtype=torch.uint8)[:, None, None, None].expand(-1, 1, 8, 8)
+    data = save_scenes(Scenes(image), tmp_path / "x.npz")
+    _, sources = make_sources(replace(TINY, data=str(data)), None, "cpu")
+    held = {int(image.max()) for image in sources.validation.image}
+    trained = {int(image.max()) for image in sources.stream.scenes.image}
+    assert len(held) == 2 and held | trained == set(range(20)) and not held & trained
+
+
+def test_large_images_are_shrunk(tmp_path):
+    data = save_scenes(Scenes(torch.zeros(3, 1, 256, 100, dtype=torch.uint8)), tmp_path / "x.npz")
+    with pytest.warns(UserWarning, match="resized to 128x50"):
+        config, _ = make_sources(replace(TINY, data=str(data)), None, "cpu")
+    assert (config.model.height, config.model.width) == (128, 50)
+
+
+def test_a_small_n_is_warned_of():
+    with pytest.warns(UserWarning, match=r"--model.steps 1 .* will be counted as 1"):
+        make_sources(replace(TINY, model=replace(TINY.model, steps=1)), None, "cpu")
+
+
+def test_differences_are_named_but_for_the_canvas():
+    saved = {"seed": 0, "model": {"steps": 2, "height": 10}}
+    assert differences(saved, {"seed": 0, "model": {"steps": 2, "height": 20}}) == []
+    assert differences(saved, {"seed": 1, "model": {"steps": 3, "height": 10}}) == [
+        "--seed is 0 there and 1 here",
+        "--model.steps is 2 there and 3 here",
+    ]
+
+
+def test_a_folder_with_other_files_may_be_trained_into(tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    check_folder(tmp_path, TINY, resume=False, overwrite=False)
+
+
+def test_clearing_keeps_what_is_not_of_a_run(tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "figures").mkdir()
+    clear(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_the_saved_configuration_is_the_resolved_one(grey):
+    values = json.loads((grey / "config.json").read_text())
+    assert values["model"]["height"] == 16 and values["seed"] == 0
