@@ -139,6 +139,7 @@ def test_the_evaluation_has_its_keys_in_order(trained):
     table = json.loads((trained[0] / "evaluation.json").read_text(), parse_constant=pytest.fail)
     assert table.get("box_mean_iou", 0) is None or 0 <= table["box_mean_iou"] <= 1
     assert [*table] == [
+        "data",
         "scenes",
         "count_accuracy",
         "count_confusion",
@@ -317,6 +318,15 @@ def test_the_same_seed_writes_the_same_scenes(tmp_path, monkeypatch):
     assert np.array_equal(a, b) and not np.array_equal(a, c)
 
 
+def test_own_images_are_found_from_another_folder(tmp_path, monkeypatch):
+    np.save(tmp_path / "x.npy", np.zeros((4, 16, 16), np.uint8))
+    monkeypatch.chdir(tmp_path)
+    assert call("train", "--out", "run", *TINY, "--data", "x.npy").code == 0
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert call("evaluate", tmp_path / "run").code == 0
+
+
 # evaluate, report, generate
 
 
@@ -353,6 +363,18 @@ def test_a_run_that_was_not_evaluated_is_evaluated_for_its_report(run):
     (run / "evaluation.json").unlink()
     assert call("report", run).code == 0
     assert (run / "evaluation.json").exists()
+
+
+def test_a_report_is_always_on_the_held_out_scenes(run, trained, tmp_path):
+    np.save(tmp_path / "x.npy", np.zeros((3, 16, 16), np.uint8))
+    call("evaluate", run, "--data", tmp_path / "x.npy")
+    table = json.loads((run / "evaluation.json").read_text())
+    assert table["data"] == str(tmp_path / "x.npy") and table["scenes"] == 3
+    assert call("report", run).code == 0
+    table = json.loads((run / "evaluation.json").read_text())
+    expected = json.loads((trained[0] / "evaluation.json").read_text())
+    assert table["data"] == expected["data"] != str(tmp_path / "x.npy")
+    assert table["scenes"] == 32 and table["elbo"] == expected["elbo"]
 
 
 def test_generating_writes_a_picture_and_arrays(run, tmp_path):
