@@ -485,6 +485,7 @@ MISTAKES = {
     "train --out NEW --model.steps 0": ["--model.steps is 0"],
     "train --out NEW --scenes.canvas 8 8": ["scenes.canvas is (8, 8)", "enlarge it"],
     "train --out NEW --seed -1": ["--seed is -1", "must not be negative"],
+    "train --out NEW --max-minutes -1": ["--max-minutes is -1", "must not be negative"],
     "train --out NEW --estimator magic": ["--estimator magic", "enumerate, reinforce"],
     "train --out NEW --data nothing": ["nothing does not exist"],
     "train --out NEW --data EMPTY": ["empty holds no image"],

@@ -1,4 +1,5 @@
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,16 @@ from airscene.config import Config, TrainingConfig, load_config
 from airscene.data import SceneConfig, Scenes, compose_split, save_scenes
 from airscene.errors import UserError
 from airscene.models.air import AIRConfig
-from airscene.runs import check_folder, clear, differences, load_run, make_sources, train_run
+from airscene.runs import (
+    check_folder,
+    clear,
+    differences,
+    load_run,
+    make_sources,
+    report_run,
+    train_run,
+)
+from airscene.runs import test_scenes as held_out_scenes
 from airscene.training.streams import FixedScenes, FreshScenes
 
 TINY = Config(
@@ -159,3 +169,17 @@ def test_clearing_keeps_what_is_not_of_a_run(tmp_path):
 def test_the_saved_configuration_is_the_resolved_one(grey):
     values = json.loads((grey / "config.json").read_text())
     assert values["model"]["height"] == 16 and values["seed"] == 0
+
+
+def test_a_damaged_evaluation_is_made_anew_for_the_report(grey, tmp_path):
+    folder = shutil.copytree(grey, tmp_path / "run")
+    (folder / "evaluation.json").write_text("{")
+    run = load_run(folder)
+    report_run(run, held_out_scenes(run))
+    assert json.loads((folder / "evaluation.json").read_text())["data"] == "held-out"
+
+
+@pytest.mark.parametrize("value", [float("nan"), -0.1, 1.1])
+def test_arrays_out_of_range_are_refused(grey, value):
+    with pytest.raises(UserError, match="outside"):
+        load_run(grey).infer(np.full((1, 16, 16), value))

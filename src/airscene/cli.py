@@ -118,9 +118,9 @@ class Infer:
             raise UserError("PATH is missing; name an image, a folder, .npy or .npz")
         run = load_run(self.run_folder, best_device())
         canvas = run.config.model
+        inputs = [load_images(path) for path in self.paths]  # all, before anything is written
         rows = []
-        for path in self.paths:
-            images = load_images(path)
+        for images in inputs:
             scenes, scale = as_scenes(images, (canvas.channels, canvas.height, canvas.width))
             found = detect(run.model, scenes.pixels(), self.max_objects)
             part = predictions(images, found, scale)

@@ -63,17 +63,20 @@ class Run:
             max_objects: the largest count to allow for; that of training unless given.
 
         Raises:
-            UserError: the shape does not fit the model's canvas.
+            UserError: the shape does not fit the model's canvas, or a value is out of range.
         """
         tensor = torch.as_tensor(images)
         tensor = tensor.unsqueeze(1) if tensor.ndim == 3 else tensor
+        pixels = Scenes(tensor).pixels().float()
         c = self.config.model
         if tensor.shape[1:] != (c.channels, c.height, c.width):
             raise UserError(
                 f"images have shape {tuple(tensor.shape)}; the model at {self.path} takes "
                 f"(M, {c.channels}, {c.height}, {c.width})"
             )
-        return detect(self.model, Scenes(tensor).pixels().float(), max_objects)
+        if not ((pixels >= 0) & (pixels <= 1)).all():  # false for NaN too
+            raise UserError("images hold NaN or values outside [0, 1]; scale floats to [0, 1]")
+        return detect(self.model, pixels, max_objects)
 
 
 def load_run(path: Path | str, device: str | torch.device = "cpu") -> Run:
@@ -115,8 +118,10 @@ def train_run(
         Why training ended.
 
     Raises:
-        UserError: the folder holds another run, or the data or the configuration is at fault.
+        UserError: the folder holds another run, or the data or a setting is at fault.
     """
+    if not minutes >= 0:
+        raise UserError(f"--max-minutes is {minutes:g}; it must not be negative")
     if config.data:  # so that the run can be evaluated from another folder
         config = replace(config, data=str(Path(config.data).resolve()))
     # Without being told of CPUs, accelerate takes several processes on them for strangers.
@@ -264,8 +269,11 @@ def report_run(run: Run, scenes: Scenes) -> Path:
 
 
 def _read_evaluation(run: Run) -> dict[str, Any]:
-    path = run.path / EVALUATION
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    """What evaluation.json holds; nothing where it is missing or damaged, as it can be redone."""
+    try:
+        return json.loads((run.path / EVALUATION).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
 
 
 def _finite(value: Any) -> Any:

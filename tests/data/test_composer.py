@@ -9,9 +9,9 @@ from PIL import Image
 
 from airscene.data import composer
 from airscene.data.composer import Composer, SceneConfig, compose_split
-from airscene.spatial import INK
 from airscene.data.sprites import Sprites, load_sprites
 from airscene.errors import UserError
+from airscene.spatial import INK
 
 DIGITS = load_sprites("digits", "train")
 CONFIG = SceneConfig(canvas=(40, 40), size=16.0)

@@ -1,6 +1,7 @@
 """Ctrl-C as a request, so that no step is cut in half."""
 
 import signal
+import threading
 from types import FrameType
 from typing import Self
 
@@ -14,7 +15,9 @@ class Interrupt:
         self.requested = False
 
     def __enter__(self) -> Self:
-        self._before = {number: signal.signal(number, self._request) for number in SIGNALS}
+        main = threading.current_thread() is threading.main_thread()
+        signals = SIGNALS if main else ()  # Python lets no other thread handle them
+        self._before = {number: signal.signal(number, self._request) for number in signals}
         return self
 
     def __exit__(self, *error: object) -> None:
