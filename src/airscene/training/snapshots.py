@@ -3,6 +3,8 @@
 from pathlib import Path
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from airscene.data import Scenes
 from airscene.detections import detect
@@ -30,9 +32,16 @@ def take_view(model: AIR, scenes: Scenes) -> View:
     return View(image.numpy(), canvas.numpy(), found.windows.numpy(), found.count.numpy())
 
 
+def telling(scenes: Scenes) -> Tensor:
+    """Indices of the first few scenes, of which at most one is empty where others are to be had."""
+    empty = scenes.image.flatten(1).amax(1) == 0
+    filled, blank = (~empty).nonzero().squeeze(1), empty.nonzero().squeeze(1)
+    return torch.cat([blank[:1], filled, blank[1:]])[:SCENES]
+
+
 def save_snapshot(run: Path, step: int, model: AIR, scenes: Scenes) -> None:
     """Writes the view of the first few scenes at this step, whole or not at all."""
-    view = take_view(model, scenes[:SCENES])
+    view = take_view(model, scenes[telling(scenes)])
     path = run / FOLDER / f"{step:08d}.npz"
     write_whole(path, lambda temporary: np.savez_compressed(temporary, **vars(view)))
 
