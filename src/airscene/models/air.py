@@ -150,8 +150,7 @@ class Inference:
 
     def canvas(self, count: Int[Tensor, "batch"]) -> Float[Tensor, "batch channels height width"]:
         """The sum of each image's first `count` objects, shape (B, C, H, W)."""
-        presence = counts.presence_of(count, self.objects.shape[1])
-        return torch.einsum("bn,bnchw->bchw", presence, self.objects)
+        return _canvas(self.objects, count)
 
     @property
     def features(self) -> Float[Tensor, "batch features"]:
@@ -241,8 +240,22 @@ class AIR(nn.Module):
         shape = (len(image), self.config.steps if steps is None else steps, self.latents)
         return self(image, (torch.randn if sample else torch.zeros)(shape, device=image.device))
 
+    def reconstruct(
+        self, image: Float[Tensor, "batch channels height width"], steps: int | None = None
+    ) -> Float[Tensor, "batch channels height width"]:
+        """The canvas of the most probable count at the posterior's means, shape (B, C, H, W).
+
+        Args:
+            image: images in [0, 1], shape (B, C, H, W).
+            steps: the largest count to allow for; the model's own N unless given.
+        """
+        inference = self.infer(image, steps)
+        return inference.canvas(inference.posterior.mode)
+
     @torch.no_grad()
-    def generate(self, number: int, count: Int[Tensor, "batch"] | None = None):
+    def generate(
+        self, number: int, count: Int[Tensor, "batch"] | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Scenes from the prior, as canvases without pixel noise.
 
         Args:
@@ -257,8 +270,7 @@ class AIR(nn.Module):
             count = torch.multinomial(prior.log_count.exp(), number, replacement=True)
         where = prior.where.sample((number, self.config.steps))
         what = torch.randn(number, self.config.steps, self.config.what, device=count.device)
-        presence = counts.presence_of(count, self.config.steps)
-        return torch.einsum("bn,bnchw->bchw", presence, self.paint(where, what)), count
+        return _canvas(self.paint(where, what), count), count
 
     @torch.no_grad()
     def log_likelihood(self, image: Float[Tensor, "batch channels height width"], samples: int):
@@ -348,6 +360,12 @@ class AIR(nn.Module):
         std = torch.tensor([scale_std, START_SHIFT_STD, START_SHIFT_STD])
         last.bias.copy_(torch.cat([torch.tensor([0.0, scale, 0.0, 0.0]), std.expm1().log()]))
         paint.bias.fill_(START_PAINT)
+
+
+def _canvas(objects: Tensor, count: Tensor) -> Tensor:
+    """The sum of the first `count` of objects (B, N, C, H, W), shape (B, C, H, W)."""
+    presence = counts.presence_of(count, objects.shape[1])
+    return torch.einsum("bn,bnchw->bchw", presence, objects)
 
 
 def _lstm(gates: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
