@@ -354,7 +354,8 @@ def test_presence_masks_may_have_further_leading_dimensions(inference):
 
 
 def test_a_reconstruction_is_the_canvas_of_the_counted_objects(tiny_air):
-    found = tiny_air.infer(images(), 2)
+    image = images()
+    found = tiny_air.infer(image, 2)
     count = found.posterior.mode
     canvas = torch.stack([o[:n].sum(0) for o, n in zip(found.objects, count, strict=True)])
-    assert torch.allclose(tiny_air.reconstruct(images(), 2), canvas)
+    assert torch.allclose(tiny_air.reconstruct(image, 2), canvas)
