@@ -63,10 +63,17 @@ def _object_boxes(inference: Inference, count: Tensor) -> Tensor:
     A pixel belongs to the object that paints most of it. The image itself decides where the ink
     ends, as paint is softer than what it paints; ink is judged against the object's brightest.
     """
-    present = presence_of(count, inference.objects.shape[1])[..., None, None]
-    painted = inference.objects.amax(2) * present  # (B, N, H, W)
-    peak = painted.amax((-2, -1), keepdim=True)
-    most = painted == painted.amax(1, keepdim=True)
-    ink = inference.image.amax(1, keepdim=True) * (most & (painted > TOUCH * peak))
-    ink = ink / ink.amax((-2, -1), keepdim=True).clamp(min=1e-6)
-    return ink_boxes(ink.flatten(0, 1)).unflatten(0, inference.window.shape[:2])
+    present = presence_of(count, inference.objects.shape[1]).bool()
+    painted = inference.objects.amax(2)  # (B, N, H, W)
+    strongest = (painted * present[..., None, None]).amax(1)  # (B, H, W)
+    scene = present.nonzero()[:, 0]
+    own, image = painted[present], inference.image.amax(1)[scene]  # (T, H, W)
+    ink = image * ((own == strongest[scene]) & (own > TOUCH * _peak(own)))
+    boxes = torch.zeros_like(inference.window[..., :1]).repeat(1, 1, 4)
+    boxes[present] = ink_boxes(ink / _peak(ink).clamp(min=1e-6)).to(boxes.dtype)
+    return boxes
+
+
+def _peak(pictures: Tensor) -> Tensor:
+    """The brightest pixel of each of (T, H, W), shape (T, 1, 1)."""
+    return pictures.flatten(1).amax(1)[:, None, None]

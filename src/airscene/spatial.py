@@ -114,4 +114,4 @@ def _pixel_centres(pixels: int, like: Tensor) -> Tensor:
 
 def _hat(distance: Tensor) -> Tensor:
     """Bilinear interpolation: weight falls linearly to zero one pixel away."""
-    return torch.relu(1 - distance.abs())
+    return distance.abs().neg_().add_(1).relu_()  # in place: these are the largest tensors
