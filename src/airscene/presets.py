@@ -11,7 +11,7 @@ PRESETS = {
             canvas=(32, 32), size=17.0, train_size=60_000, test_size=4_000, overlap="pixels"
         ),
         model=AIRConfig(height=32, width=32, glimpse=16),
-        training=TrainingConfig(iterations=700),
+        training=TrainingConfig(iterations=1000),
     ),
     # the paper's multi-MNIST, section 3.1
     "multi-mnist": Config(scenes=SceneConfig(source="mnist"), model=AIRConfig(glimpse=20)),
