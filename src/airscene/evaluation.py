@@ -58,7 +58,7 @@ def agreement(scenes: Scenes, found: Detections) -> dict[str, Any]:
     }
     if scenes.boxes is None:
         return table
-    true = [boxes[:n] for boxes, n in zip(scenes.boxes, scenes.count.tolist(), strict=True)]
+    true = counted(scenes.boxes, scenes.count)
     inferred, scores = counted(found.boxes, found.count), counted(found.scores, found.count)
     return table | {
         "box_mean_iou": metrics.mean_matched_iou(true, inferred),

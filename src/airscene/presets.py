@@ -7,9 +7,7 @@ from airscene.models.air import AIRConfig
 PRESETS = {
     # scikit-learn's 8x8 digits, drawn at about 13 px, so that no download is needed
     "digits": Config(
-        scenes=SceneConfig(
-            canvas=(32, 32), size=17.0, train_size=60_000, test_size=4_000, overlap="pixels"
-        ),
+        scenes=SceneConfig(canvas=(32, 32), size=17.0, test_size=4_000),
         model=AIRConfig(height=32, width=32, glimpse=16),
         training=TrainingConfig(iterations=1000),
     ),
