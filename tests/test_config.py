@@ -5,7 +5,7 @@ import pytest
 
 from airscene.config import Config, TrainingConfig, load_config, save_config
 from airscene.errors import UserError
-from airscene.estimators import ESTIMATORS
+from airscene.estimators import ESTIMATORS, EstimationConfig
 from airscene.models.air import AIR, AIRConfig
 from airscene.presets import PRESETS
 
@@ -37,7 +37,8 @@ def test_every_changed_field_comes_back(tmp_path):
     config = replace(
         Config(),
         data="scenes.npz",
-        estimator="reinforce",
+        estimator="concrete",
+        estimation=EstimationConfig(3, ((0.0, 0.5),), True, 2.0),
         seed=3,
         model=AIRConfig(steps=5, sigma=0.2, count_prior="binomial"),
         training=TrainingConfig(learning_rate=((0.0, 1e-3),), compile="off", fresh=True),
@@ -158,14 +159,26 @@ def test_optional_things_may_be_none_at_all(name):
         TrainingConfig(**{name: -1})
 
 
-@pytest.mark.parametrize("name", ["clip", "baseline_rate"])
 @pytest.mark.parametrize("value", [0.0, -1.0, float("nan")])
-def test_factors_are_above_zero(name, value):
-    with pytest.raises(UserError, match="it must be above 0"):
-        TrainingConfig(**{name: value})
+def test_factors_are_above_zero(value):
+    with pytest.raises(UserError, match=r"--training\.clip is .*; it must be above 0"):
+        TrainingConfig(clip=value)
+    with pytest.raises(UserError, match=r"--estimation\.baseline-rate is .*; it must be above 0"):
+        EstimationConfig(baseline_rate=value)
+
+
+def test_an_estimator_has_a_sample_at_least_and_vimco_two():
+    with pytest.raises(UserError, match=r"--estimation\.samples is 0; it must be at least 1"):
+        EstimationConfig(samples=0)
+    one = EstimationConfig(samples=1)
+    with pytest.raises(UserError, match=r"--estimation\.samples is 1; vimco .* at least 2"):
+        Config(estimator="vimco", estimation=one)
+    assert Config(estimator="iwae", estimation=one).estimation == one
 
 
 @pytest.mark.parametrize("name", ["learning_rate", "prior_odds"])
 def test_schedules_are_checked(name):
     with pytest.raises(UserError, match=f"--training.{name.replace('_', '-')} has values"):
         TrainingConfig(**{name: ((0.0, -1.0),)})
+    with pytest.raises(UserError, match=r"--estimation\.temperature has values"):
+        EstimationConfig(temperature=((0.0, 0.0),))

@@ -10,10 +10,10 @@ from typing import Any, Literal
 
 from airscene.data import SceneConfig
 from airscene.errors import UserError
-from airscene.estimators import ESTIMATORS
+from airscene.estimators import ESTIMATORS, EstimationConfig
 from airscene.files import write_text
 from airscene.models.air import AIRConfig
-from airscene.training.schedules import Points, check
+from airscene.schedules import Points, check
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,6 @@ class TrainingConfig:
     """Scenes in a step, on each process."""
     learning_rate: Points = ((0.0, 2e-4), (0.06, 4e-3), (0.6, 4e-3), (1.0, 2e-5))
     """Adam's learning rate."""
-    baseline_rate: float = 10.0
-    """Learning rate of an estimator's own parameters, as a multiple of the model's."""
     prior_odds: Points = (
         (0.0, 2e-3),
         (0.27, 2e-3),
@@ -59,7 +57,7 @@ class TrainingConfig:
         whole = ("iterations", "batch", "log_every", "validate_every", "validation_scenes")
         self._require(whole, lambda value: value >= 1, "at least 1")
         self._require(("snapshots", "patience"), lambda value: value >= 0, "at least 0")
-        self._require(("clip", "baseline_rate"), lambda value: value > 0, "above 0")
+        self._require(("clip",), lambda value: value > 0, "above 0")
         for name in ("learning_rate", "prior_odds"):
             check(_flag(name), getattr(self, name))
 
@@ -82,7 +80,9 @@ class Config:
     data: str = ""
     """Folder, .npy or .npz of the user's own images; when empty, scenes are composed."""
     estimator: str = "enumerate"
-    """Gradient estimator for the count: enumerate or reinforce."""
+    """Gradient estimator for the count, by name: see docs/estimators.md."""
+    estimation: EstimationConfig = field(default_factory=EstimationConfig)
+    """The estimator's settings."""
     seed: int = 0
     """Seed of weights, scenes and noise."""
 
@@ -92,6 +92,11 @@ class Config:
         if self.estimator not in ESTIMATORS:
             raise UserError(
                 f"--estimator {self.estimator} is unknown; choose one of {', '.join(ESTIMATORS)}"
+            )
+        if self.estimator == "vimco" and self.estimation.samples < 2:
+            raise UserError(
+                f"--estimation.samples is {self.estimation.samples}; vimco compares an image's "
+                f"samples with each other and needs at least 2"
             )
 
 

@@ -29,11 +29,20 @@ class CountPosterior:
     logits: Float[Tensor, "*batch steps"]
 
     @property
+    def steps(self) -> int:
+        """The largest count N."""
+        return self.logits.shape[-1]
+
+    @property
     def log_probs(self) -> Float[Tensor, "*batch counts"]:
         """Log q(n) for n = 0..N, with shape (*, N + 1)."""
         go = F.pad(F.logsigmoid(self.logits).cumsum(-1), (1, 0))  # log s_1 … s_n
         stop = F.pad(F.logsigmoid(-self.logits), (0, 1))  # nothing can stop after step N
         return go + stop
+
+    def log_prob(self, count: Int[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
+        """Log q(n) of one count for each, with shape (*)."""
+        return self.log_probs.gather(-1, count.unsqueeze(-1)).squeeze(-1)
 
     @property
     def mode(self) -> Int[Tensor, "*batch"]:

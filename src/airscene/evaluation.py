@@ -77,8 +77,7 @@ def elbo(model: AIR, images: Tensor) -> float:
 
 
 def _elbo(model: AIR, images: Tensor) -> Tensor:
-    inference = model.infer(images, sample=True)
-    return expected_bound(inference.posterior, inference.score)
+    return expected_bound(model.infer(images, sample=True))
 
 
 def _mean(bound, images: Tensor, model: AIR) -> float:

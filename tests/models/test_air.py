@@ -7,7 +7,7 @@ from torch.distributions import Normal, kl_divergence
 
 from airscene.counts import all_presences, binomial, presence_of, truncated_geometric
 from airscene.errors import UserError
-from airscene.estimators import expected_bound
+from airscene.estimators import Evidence, expected_bound
 from airscene.models.air import AIR, AIRConfig, Inference
 
 BATCH, STEPS, HEIGHT, WIDTH, WHAT = 4, 3, 10, 12, 2
@@ -59,9 +59,35 @@ def test_an_inference_holds_every_step_of_every_image(tiny_config, double, chann
     assert found.canvas(torch.tensor([0, 1, 2, 3])).shape == (BATCH, channels, HEIGHT, WIDTH)
 
 
-def test_features_are_as_long_as_the_model_says_and_carry_no_gradient(tiny_air, inference):
-    assert inference.features.shape == (BATCH, tiny_air.features)
-    assert not inference.features.requires_grad
+def test_context_and_latents_hold_what_a_baseline_may_read_and_carry_no_gradient(inference):
+    assert inference.context.shape == (BATCH, HEIGHT * WIDTH)
+    assert inference.latents.shape == (BATCH, STEPS, 1 + 3 + WHAT)
+    assert torch.equal(inference.latents[..., 0], inference.posterior.logits)
+    assert torch.equal(inference.latents[..., 1:4], inference.where)
+    assert torch.equal(inference.latents[..., 4:], inference.what)
+    assert not inference.context.requires_grad and not inference.latents.requires_grad
+
+
+def test_an_inference_is_evidence(inference):
+    assert isinstance(inference, Evidence)
+
+
+def test_without_reparameterisation_the_samples_are_the_same_and_only_densities_differ(tiny_air):
+    torch.manual_seed(2)
+    image, noise = images(), noise_for()
+    through, apart = tiny_air(image, noise), tiny_air(image, noise, reparameterised=False)
+    assert torch.equal(through.where, apart.where) and torch.equal(through.what, apart.what)
+    assert through.where.requires_grad and through.what.requires_grad
+    assert not apart.where.requires_grad and not apart.what.requires_grad
+    density = apart.log_posterior(prefixes()[-1]).sum()
+    (score,) = torch.autograd.grad(density, apart.q_where.loc, retain_graph=True)
+    expected = (apart.where - apart.q_where.loc) / apart.q_where.scale.square()
+    torch.testing.assert_close(score, expected)
+    likelihood = apart.log_likelihood(prefixes()[-1]).sum()
+    parameters = dict(tiny_air.named_parameters())
+    grads = torch.autograd.grad(likelihood, list(parameters.values()), allow_unused=True)
+    reached = {name for name, grad in zip(parameters, grads, strict=True) if grad is not None}
+    assert reached == {name for name in parameters if name.startswith("decoder.")}
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -69,7 +95,7 @@ def test_every_parameter_receives_a_gradient(tiny_config, double, channels):
     torch.manual_seed(0)
     air = AIR(dataclasses.replace(tiny_config, channels=channels))
     found = air(images(channels), noise_for())
-    expected_bound(found.posterior, found.score).mean().backward()
+    expected_bound(found).mean().backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in air.parameters())
 
 
@@ -163,8 +189,8 @@ def test_the_score_is_likelihood_and_prior_less_the_divergence_of_present_object
         torch.testing.assert_close(found[n], expected, rtol=1e-9, atol=1e-7)
 
 
-def test_the_log_weight_is_the_joint_density_over_that_of_the_sampled_latents(inference):
-    found = inference.log_weight(prefixes())
+def test_joint_and_posterior_are_the_densities_of_the_sampled_latents(inference):
+    joint, posterior = inference.log_joint(prefixes()), inference.log_posterior(prefixes())
     for n, mask in enumerate(prefixes()):
         where, what = inference.where[:, :n], inference.what[:, :n]
         q_where = Normal(inference.q_where.loc[:, :n], inference.q_where.scale[:, :n])
@@ -172,8 +198,9 @@ def test_the_log_weight_is_the_joint_density_over_that_of_the_sampled_latents(in
         log_p = WHERE_PRIOR.log_prob(where).sum((1, 2)) + STANDARD.log_prob(what).sum((1, 2))
         log_q = q_where.log_prob(where).sum((1, 2)) + q_what.log_prob(what).sum((1, 2))
         likelihood = direct_log_likelihood(inference, mask)
-        expected = likelihood + inference.prior.log_count[n] + log_p - log_q
-        torch.testing.assert_close(found[n], expected, rtol=1e-9, atol=1e-7)
+        expected = likelihood + inference.prior.log_count[n] + log_p
+        torch.testing.assert_close(joint[n], expected, rtol=1e-9, atol=1e-7)
+        torch.testing.assert_close(posterior[n], log_q, rtol=1e-9, atol=1e-7)
 
 
 def test_the_canvas_is_the_sum_of_the_first_objects(inference):
@@ -256,7 +283,8 @@ def test_the_bound_of_one_sample_is_the_sum_over_counts_of_the_weights(tiny_air)
     torch.manual_seed(5)
     found = tiny_air.log_likelihood(image, samples=1)
     torch.manual_seed(5)
-    weights = tiny_air.infer(image, sample=True).log_weight(prefixes())
+    sampled = tiny_air.infer(image, sample=True)
+    weights = sampled.log_joint(prefixes()) - sampled.log_posterior(prefixes())
     torch.testing.assert_close(found, weights.logsumexp(0))
 
 
@@ -265,7 +293,7 @@ def test_the_bound_rises_with_the_number_of_samples_and_lies_above_the_elbo(tiny
     torch.manual_seed(0)
     many = images(batch=1).expand(200, -1, -1, -1)
     sampled = tiny_air.infer(many, sample=True)
-    elbo = expected_bound(sampled.posterior, sampled.score).mean()
+    elbo = expected_bound(sampled).mean()
     bounds = [tiny_air.log_likelihood(many, k).mean() for k in (1, 10, 100)]
     assert elbo < bounds[0] < bounds[1] < bounds[2]
 
@@ -329,10 +357,10 @@ def test_under_bfloat16_the_bound_is_finite_and_close_to_that_of_float32():
     full = air(image, noise)
     with torch.autocast("cpu", torch.bfloat16):
         half = air(image, noise)
-        bound = expected_bound(half.posterior, half.score)
+        bound = expected_bound(half)
     bound.mean().backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in air.parameters())
-    torch.testing.assert_close(bound, expected_bound(full.posterior, full.score), rtol=0, atol=1.0)
+    torch.testing.assert_close(bound, expected_bound(full), rtol=0, atol=1.0)
 
 
 def test_under_bfloat16_masks_are_scored_in_full_precision(tiny_config):

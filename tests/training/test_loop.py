@@ -15,8 +15,9 @@ from torch._dynamo.exc import BackendCompilerFailed
 
 from airscene import evaluation
 from airscene.errors import UserError
+from airscene.estimators import EstimationConfig
 from airscene.training import loop
-from airscene.training.checkpoints import read_checkpoint
+from airscene.training.checkpoints import Position, read_checkpoint
 from airscene.training.interrupt import Interrupt
 from airscene.training.logging import read_metrics
 from airscene.training.loop import CHECKPOINT, DivergedError
@@ -44,7 +45,7 @@ def steps_logged(folder: Path) -> list[int]:
     return [row["step"] for row in read_metrics(folder)]
 
 
-@pytest.fixture(params=["enumerate", "reinforce"])
+@pytest.fixture(params=["enumerate", "nvil", "rebar", "rws"])
 def config(request, tiny):
     return replace(tiny, estimator=request.param)
 
@@ -137,7 +138,13 @@ def test_every_parameter_learns(make_trainer, quiet, config):
 
 def test_rows_have_the_documented_keys(make_trainer, quiet, config, run_folder):
     make_trainer(config=config).run(quiet)
-    extra = {"train/baseline_error"} if config.estimator == "reinforce" else set()
+    own = {
+        "enumerate": set(),
+        "nvil": {"baseline_error"},
+        "rebar": {"scale", "temperature", "logit_gradient_square"},
+        "rws": {"effective_samples"},
+    }
+    extra = {f"train/{name}" for name in own[config.estimator]}
     for row in read_metrics(run_folder):
         validates = row["step"] % 6 == 0
         assert row.keys() == TRAIN | extra | (VALIDATION if validates else set())
@@ -152,10 +159,30 @@ def test_rows_follow_the_schedules(make_trainer, quiet, run_folder):
 
 
 def test_the_baseline_has_its_own_rate(make_trainer, tiny):
-    trainer = make_trainer(config=replace(tiny, estimator="reinforce"), baseline_rate=5.0)
+    estimation = EstimationConfig(baseline_rate=5.0)
+    trainer = make_trainer(config=replace(tiny, estimator="nvil", estimation=estimation))
     trainer.train_step()
     model, baseline = (group["lr"] for group in trainer.optimizer.param_groups)
     assert baseline == pytest.approx(5 * model)
+
+
+def test_the_temperature_follows_its_schedule(make_trainer, tiny):
+    estimation = EstimationConfig(temperature=((0.0, 1.0), (1.0, 0.01)))
+    trainer = make_trainer(config=replace(tiny, estimator="concrete", estimation=estimation))
+    trainer.position = Position(6)
+    assert float(trainer.train_step()["temperature"]) == pytest.approx(0.1)
+
+
+def test_an_estimator_gets_as_many_samples_of_each_image_as_it_wants(make_trainer, tiny):
+    estimation = EstimationConfig(samples=3)
+    trainer = make_trainer(config=replace(tiny, estimator="iwae", estimation=estimation))
+    image, noise = trainer.draw(0)
+    assert len(image) == 8 and noise.shape[:2] == (8, 3)
+    seen = []
+    trainer.objective.estimator.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    trainer.objective(image, noise)
+    assert torch.equal(seen[0].image, image.repeat_interleave(3, 0))
+    assert len(seen[0].where.unflatten(0, (8, 3)).unique(dim=1)[0]) == 3
 
 
 def test_validation_does_not_touch_the_training(make_trainer, quiet, tmp_path):

@@ -131,11 +131,13 @@ class Inference:
         """Log p(x, z, n) - log q(z | x), its z-part integrated as a KL, (..., B, N) -> (..., B)."""
         return self._joint(presence, self.kl_where + self.kl_what)
 
-    def log_weight(self, presence: Float[Tensor, "*masks steps"]) -> Float[Tensor, "*masks"]:
-        """Log p(x, z, n) - log q(z | x) at the sampled z, (..., B, N) -> (..., B)."""
-        where = self.q_where.log_prob(self.where) - self.prior.where.log_prob(self.where)
-        what = self.q_what.log_prob(self.what) - self.prior.what.log_prob(self.what)
-        return self._joint(presence, where.sum(-1) + what.sum(-1))
+    def log_joint(self, presence: Float[Tensor, "*masks steps"]) -> Float[Tensor, "*masks"]:
+        """Log p(x, z, n) at the sampled z, (..., B, N) -> (..., B)."""
+        return self._joint(presence, -self._log_density(self.prior.where, self.prior.what))
+
+    def log_posterior(self, presence: Float[Tensor, "*masks steps"]) -> Float[Tensor, "*masks"]:
+        """Log q(z | x) at the sampled z, of n objects without n itself, (..., B, N) -> (..., B)."""
+        return (self._log_density(self.q_where, self.q_what) * presence).sum(-1)
 
     def log_likelihood(self, presence: Float[Tensor, "*masks steps"]) -> Float[Tensor, "*masks"]:
         """Log p(x | z, presence) in nats, with the Gaussian's constant, (..., B, N) -> (..., B).
@@ -153,15 +155,24 @@ class Inference:
         return _canvas(self.objects, count)
 
     @property
-    def features(self) -> Float[Tensor, "batch features"]:
-        """What a baseline may read: the image and the latents, shape (B, F), detached."""
-        parts = (self.image, self.posterior.logits, self.where, self.what)
-        return torch.cat([part.flatten(1) for part in parts], -1).detach()
+    def context(self) -> Float[Tensor, "batch pixels"]:
+        """What the network reads: the image, shape (B, C H W)."""
+        return self.image.flatten(1)
+
+    @property
+    def latents(self) -> Float[Tensor, "batch steps latents"]:
+        """Presence logit, where and what of each step, shape (B, N, 1 + 3 + D), detached."""
+        parts = (self.posterior.logits.unsqueeze(-1), self.where, self.what)
+        return torch.cat(parts, -1).detach()
 
     def _joint(self, presence: Tensor, cost: Tensor) -> Tensor:
         """Log p(x | z, n) + log p(n) less what each present object's latents cost, (..., B)."""
         log_prior = counts.log_prior_of(presence, self.prior.log_count)
         return self.log_likelihood(presence) + log_prior - (cost * presence).sum(-1)
+
+    def _log_density(self, where: Normal, what: Normal) -> Float[Tensor, "batch steps"]:
+        """Log-density of each step's sampled latents under two distributions, (B, N)."""
+        return where.log_prob(self.where).sum(-1) + what.log_prob(self.what).sum(-1)
 
     @cached_property
     def _gram(self) -> Float[Tensor, "batch pictures pictures"]:
@@ -199,6 +210,7 @@ class AIR(nn.Module):
         self,
         image: Float[Tensor, "batch channels height width"],
         noise: Float[Tensor, "batch steps latents"],
+        reparameterised: bool = True,
     ) -> Inference:
         """Attends, infers, repeats: one unrolled pass of as many steps as `noise` has.
 
@@ -206,6 +218,8 @@ class AIR(nn.Module):
             image: images in [0, 1], shape (B, C, H, W).
             noise: standard normal noise for where and what, shape (B, N, 3 + D); zeros give the
                 posterior means.
+            reparameterised: pass the gradient through the samples of where and what; without it,
+                they are data, and only their densities carry a gradient to the posterior.
         """
         image_gates = self.image_gates(image.flatten(1))  # once a scene, not once a step
         hidden, cell = (state.expand(len(image), -1) for state in self.initial_state)
@@ -215,10 +229,10 @@ class AIR(nn.Module):
             gates = image_gates + self.step_gates(torch.cat([latents, hidden], -1))
             hidden, cell = _lstm(gates, cell)
             logit, q_where = self._locate(hidden)
-            where = q_where.loc + q_where.scale * eps[:, :WHERE]
+            where = _draw(q_where, eps[:, :WHERE], reparameterised)
             window = self.window(where)
             q_what = self._describe(spatial.crop(image, window, self.config.glimpse))
-            what = q_what.loc + q_what.scale * eps[:, WHERE:]
+            what = _draw(q_what, eps[:, WHERE:], reparameterised)
             latents = torch.cat([where, what], -1)
             steps.append((logit, q_where, q_what, where, what, window))
         return self._assemble(image, steps)
@@ -280,19 +294,14 @@ class AIR(nn.Module):
         log 1/K Σ_k Σ_n p(x, z_k, n) / q(z_k | x).
         """
         masks = counts.all_presences(self.config.steps, image.device).expand(-1, len(image), -1)
-        weights = [self.infer(image, sample=True).log_weight(masks) for _ in range(samples)]
+        drawn = (self.infer(image, sample=True) for _ in range(samples))
+        weights = [found.log_joint(masks) - found.log_posterior(masks) for found in drawn]
         return torch.cat(weights).logsumexp(0) - math.log(samples)
 
     @property
     def latents(self) -> int:
         """Latent dimensions of one object: where and what."""
         return WHERE + self.config.what
-
-    @property
-    def features(self) -> int:
-        """Length F of `Inference.features`."""
-        c = self.config
-        return c.channels * c.height * c.width + c.steps * (1 + self.latents)
 
     def prior(self, steps: int) -> Prior:
         """The priors, with n truncated at `steps`."""
@@ -373,6 +382,12 @@ def _lstm(gates: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
     enter, keep, new, out = gates.chunk(4, -1)
     cell = (keep + 1).sigmoid() * cell + enter.sigmoid() * new.tanh()  # + 1: remember at first
     return out.sigmoid() * cell.tanh(), cell
+
+
+def _draw(q: Normal, noise: Tensor, reparameterised: bool) -> Tensor:
+    """A sample of q from standard normal noise."""
+    sample = q.loc + q.scale * noise
+    return sample if reparameterised else sample.detach()
 
 
 def _normal(loc: Tensor, std: Tensor) -> Normal:

@@ -18,12 +18,12 @@ from airscene.config import Config, TrainingConfig
 from airscene.data import Scenes
 from airscene.detections import detect
 from airscene.errors import UserError
-from airscene.estimators import ESTIMATORS, Estimator
+from airscene.estimators import ESTIMATORS, Estimator, Sizes
 from airscene.models.air import AIR
+from airscene.schedules import value_at
 from airscene.training.checkpoints import Position, load_checkpoint, save_checkpoint
 from airscene.training.interrupt import Interrupt
 from airscene.training.logging import Log, Meter, Progress
-from airscene.training.schedules import value_at
 from airscene.training.snapshots import save_snapshot, snapshot_steps
 from airscene.training.streams import Share, Stream
 
@@ -49,9 +49,15 @@ class Objective(nn.Module):
         self.model, self.estimator = model, estimator
 
     def forward(self, image: Tensor, noise: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """The loss of a batch, and scalars by name for the log."""
-        inference = self.model(image, noise)
-        estimate = self.estimator(inference.posterior, inference.score, inference.features)
+        """The loss of a batch, and scalars by name for the log.
+
+        Args:
+            image: images in [0, 1], shape (B, C, H, W).
+            noise: for the estimator's K samples of each image, shape (B, K, N, 3 + D).
+        """
+        rows = image.repeat_interleave(self.estimator.samples, 0)
+        inference = self.model(rows, noise.flatten(0, 1), self.estimator.reparameterised)
+        estimate = self.estimator(inference)
         return estimate.loss, {"elbo": estimate.bound.mean(), **estimate.diagnostics}
 
 
@@ -79,13 +85,13 @@ class Trainer:
     """
 
     def __init__(self, config: Config, out: Path, sources: Sources, accelerator: Accelerator):
-        self.settings, self.seed, self.out = config.training, config.seed, out
+        self.config, self.settings, self.out = config, config.training, out
         self.sources, self.accelerator = sources, accelerator
         torch.manual_seed(config.seed)
         self.objective = make_objective(config)
         self.position, self.saved = Position(), 0
         call, self.optimizer = accelerator.prepare(
-            self.objective, make_optimizer(self.objective, self.settings)
+            self.objective, make_optimizer(self.objective, config.estimation.baseline_rate)
         )
         self.call = compiled(call, self.settings, accelerator.device)
         self.share = Share(
@@ -150,16 +156,18 @@ class Trainer:
 
     def draw(self, step: int) -> tuple[Tensor, Tensor]:
         """The images and the noise of a step, decided by seed and step alone."""
-        seed = (self.seed * SEED_STRIDE + step) % 2**32  # CPU generators take 32 bits
+        seed = (self.config.seed * SEED_STRIDE + step) % 2**32  # CPU generators take 32 bits
         torch.manual_seed((seed + SEED_STRIDE * self.share.rank + 1) % 2**32)  # for the estimator
         self.generator.manual_seed(seed)
         image = self.sources.stream.draw(self.share, self.generator)
-        shape = (self.share.total, self.model.config.steps, self.model.latents)
+        samples, model = self.objective.estimator.samples, self.model
+        shape = (self.share.total, samples, model.config.steps, model.latents)
         noise = torch.randn(shape, generator=self.generator, device=image.device)
         return image, self.share.of(noise)
 
     def _apply_schedules(self, progress: float) -> None:
         self.model.log_odds.fill_(math.log(value_at(self.settings.prior_odds, progress)))
+        self.objective.estimator.anneal(value_at(self.config.estimation.temperature, progress))
         rate = value_at(self.settings.learning_rate, progress)
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group["factor"]
@@ -205,7 +213,7 @@ class Trainer:
         """Bound and, where the truth is known, count accuracy on held-out scenes."""
         scenes = self.sources.validation
         self.objective.eval()
-        torch.manual_seed(self.seed)
+        torch.manual_seed(self.config.seed)
         row = {"validation/elbo": evaluation.elbo(self.model, scenes.pixels())}
         self._check_finite(row["validation/elbo"])  # the last step's update is in no loss yet
         if scenes.count is not None:
@@ -241,15 +249,16 @@ class Trainer:
 
 def make_objective(config: Config) -> Objective:
     """An untrained model with its estimator."""
-    model = AIR(config.model)
-    return Objective(model, ESTIMATORS[config.estimator](model.features))
+    model, c = AIR(config.model), config.model
+    sizes = Sizes(c.channels * c.height * c.width, c.steps, 1 + model.latents)
+    return Objective(model, ESTIMATORS[config.estimator](sizes, config.estimation))
 
 
-def make_optimizer(objective: Objective, settings: TrainingConfig) -> torch.optim.Optimizer:
-    """Adam, with a rate of its own for the estimator's baseline; `factor` scales the schedule."""
+def make_optimizer(objective: Objective, baseline_rate: float) -> torch.optim.Optimizer:
+    """Adam; `factor` scales the schedule, for the estimator's own parameters by `baseline_rate`."""
     groups = [{"params": [*objective.model.parameters()], "factor": 1.0}]
     if baseline := [*objective.estimator.parameters()]:
-        groups.append({"params": baseline, "factor": settings.baseline_rate})
+        groups.append({"params": baseline, "factor": baseline_rate})
     return torch.optim.Adam(groups, fused=True)
 
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airscene.errors import UserError
-from airscene.training.schedules import check, value_at
+from airscene.schedules import check, value_at
 
 POINTS = ((0.2, 1e-4), (0.6, 1e-2), (1.0, 1e-3))
 
