@@ -487,6 +487,13 @@ MISTAKES = {
     "train --out NEW --seed -1": ["--seed is -1", "must not be negative"],
     "train --out NEW --max-minutes -1": ["--max-minutes is -1", "must not be negative"],
     "train --out NEW --estimator magic": ["--estimator magic", "enumerate, reinforce"],
+    "train --out NEW --estimator vimco --estimation.samples 1": [
+        "--estimation.samples is 1",
+        "at least 2",
+    ],
+    "train --out NEW --estimation.samples 0": ["--estimation.samples is 0", "at least 1"],
+    "train --out NEW --estimation.temperature 0 1 1 0": ["--estimation.temperature has values"],
+    "train --out NEW --estimation.baseline-rate 0": ["--estimation.baseline-rate is 0", "above 0"],
     "train --out NEW --data nothing": ["nothing does not exist"],
     "train --out NEW --data EMPTY": ["empty holds no image"],
     "train --out NEW --data RANK": ["rank.npy has shape (2, 2, 2, 2, 2)", "reshape it"],
@@ -519,6 +526,13 @@ MISTAKES = {
     "report EMPTY": ["name the folder of a run"],
     "data nope --out NEW": ["preset nope is unknown", "digits, multi-mnist"],
     "data multi-mnist --out NEW --data-dir EMPTY": ["--data-dir", "idx3-ubyte"],
+    "reproduce": ["EXPERIMENT"],
+    "reproduce nothing --out NEW": ["experiment nothing is unknown", "estimators"],
+    "reproduce estimators --quick": ["--out"],
+    "reproduce estimators --out NEW --quick --seeds 0": ["--seeds is 0", "at least 1"],
+    "reproduce estimators --out NEW --data-dir EMPTY": ["--data-dir", "idx3-ubyte"],
+    "reproduce estimators --out FILE --quick": ["is a file; name a folder"],
+    "reproduce estimators --out RUN --quick": ["--out", "other settings", "name another folder"],
 }
 
 
@@ -616,6 +630,21 @@ def test_ctrl_c_saves_and_tells_how_to_go_on(tmp_path):
     answer = call("train", "--resume", "--out", out, "--max-minutes", 0)
     assert answer.code == 0 and answer.out.startswith("stopped: --max-minutes 0 are over")
     assert read_checkpoint(out / "checkpoint.safetensors")[1].step == step
+
+
+def test_reproducing_prints_the_summary(monkeypatch, tmp_path):
+    monkeypatch.setattr(cli, "reproduce", lambda *arguments: str(arguments))
+    answer = call("reproduce", "estimators", "--out", tmp_path, "--seeds", 2, "--quick")
+    assert answer == Answer(0, f"{('estimators', tmp_path, None, 2, True)}\n", "")
+
+
+def test_ctrl_c_in_an_experiment_tells_how_to_go_on(monkeypatch, tmp_path):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "reproduce", interrupted)
+    told = "interrupted; give the same command again to go on\n"
+    assert call("reproduce", "estimators", "--out", tmp_path) == Answer(130, told, "")
 
 
 def test_ctrl_c_outside_of_training_ends_quietly(monkeypatch, run):

@@ -153,6 +153,35 @@ def test_count_histogram_has_a_bar_for_each_count():
     assert [text.get_text() for text in axes.texts] == ["25.0%", "75.0%", "0.0%"]
 
 
+@pytest.mark.parametrize("number", [1, 5, 13])
+def test_learning_curves_have_a_panel_an_estimator_and_a_line_a_run(number):
+    curve = np.arange(1, 4) * 10.0, np.array([0.3, 0.9, 0.97])
+    nothing, point = (np.zeros(0), np.zeros(0)), (np.array([7.0]), np.array([0.4]))
+    runs = {f"name {k}": [curve, point, nothing] for k in range(number)}
+    figure = render(figures.learning_curves(runs, curve, mark=0.95))
+    shown = [axes for axes in figure.axes if axes.axison]
+    assert [axes.get_title() for axes in shown] == list(runs)
+    for axes in shown:
+        mark, reference, *lines = axes.lines
+        assert set(mark.get_ydata()) == {0.95}
+        assert reference.get_color() == figures.STYLE["reference"]["color"]
+        assert [len(line.get_xdata()) for line in lines] == [3, 1, 0]
+        assert axes.get_xlim()[0] == 0 and axes.get_ylim() == (0, 1.05)
+
+
+def test_gradient_variance_has_a_panel_a_group_and_a_marker_a_stage():
+    median = np.geomspace(1e-6, 1e2, 2 * 3 * 4).reshape(2, 3, 4)
+    median[0, 0, 0], median[1, 1, 1] = 0.0, np.nan  # not to be drawn
+    names, stages, groups = ["a", "b"], ["early", "middle", "late"], list("ABCD")
+    figure = render(figures.gradient_variance(median, 10 * median, names, stages, groups))
+    assert [axes.get_title() for axes in figure.axes] == groups
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == names
+    assert all(axes.get_xscale() == "log" for axes in figure.axes)
+    drawn = [[len(line.get_xdata()) for line in axes.lines] for axes in figure.axes]
+    assert drawn == [[1, 2, 2], [2, 1, 2], [2, 2, 2], [2, 2, 2]]
+    assert [text.get_text() for text in figure.legends[0].texts] == stages
+
+
 @shapes
 def test_overlay_is_large_and_draws_the_boxes(shape):
     picture = figures.overlay(np.zeros(shape), np.array([[4.0, 6.0, 16.0, 20.0]]), [""])

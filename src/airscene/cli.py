@@ -22,6 +22,8 @@ from airscene.config import Config, load_config
 from airscene.data import Scenes, as_scenes, compose_split, load_images, save_scenes
 from airscene.detections import detect
 from airscene.errors import UserError
+from airscene.experiments import reproduce
+from airscene.experiments.machine import best_device
 from airscene.files import write_text, write_whole
 from airscene.predictions import FORMATS, predictions
 from airscene.presets import PRESETS
@@ -201,6 +203,31 @@ class Data:
         return 0
 
 
+@dataclass(frozen=True)
+class Reproduce:
+    """Carry out an experiment: tables and figures of many runs."""
+
+    experiment: Annotated[Positional[str], tyro.conf.arg(metavar="EXPERIMENT")]
+    """Named experiment: estimators."""
+    out: Path
+    """Folder for the experiment; given again, it goes on where it was."""
+    data_dir: Path | None = None
+    """Folder with MNIST; else AIRSCENE_DATA_DIR, else it is downloaded."""
+    seeds: int | None = None
+    """Trainings of each kind, seeded from 0 on; the experiment's own number unless given."""
+    quick: bool = False
+    """Run the whole on little, in minutes: a smoke test, not a result."""
+
+    def run(self) -> int:
+        """Computes what is missing and prints the summary."""
+        try:
+            print(reproduce(self.experiment, self.out, self.data_dir, self.seeds, self.quick))
+        except KeyboardInterrupt:
+            print("interrupted; give the same command again to go on")
+            return INTERRUPTED
+        return 0
+
+
 COMMANDS = {
     "train": Train,
     "evaluate": Evaluate,
@@ -208,6 +235,7 @@ COMMANDS = {
     "generate": Generate,
     "report": Report,
     "data": Data,
+    "reproduce": Reproduce,
 }
 
 
@@ -228,11 +256,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return INTERRUPTED
 
 
-def best_device() -> str:
-    """A GPU where there is one."""
-    return "cuda" if torch.cuda.is_available() else "cpu"
-
-
 def preset_named(name: str) -> Config:
     """The preset's configuration.
 
@@ -244,7 +267,9 @@ def preset_named(name: str) -> Config:
     return PRESETS[name]
 
 
-def parse(arguments: list[str]) -> "Train | Evaluate | Infer | Generate | Report | Data":
+def parse(
+    arguments: list[str],
+) -> "Train | Evaluate | Infer | Generate | Report | Data | Reproduce":
     """The command that the arguments ask for.
 
     Raises:

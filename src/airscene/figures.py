@@ -6,7 +6,7 @@ upper left corner of the canvas: one of width W spans x from 0 to W.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 from matplotlib.ticker import MaxNLocator, PercentFormatter, StrMethodFormatter
 from PIL import Image, ImageDraw, ImageFont
@@ -31,6 +32,8 @@ STYLE: dict[str, Any] = {
     "window": {"fill": False, "linewidth": 1.6},
     "line": "#1f5fa8",
     "second": "#d0661b",
+    "reference": {"color": "#9a9a9a", "linewidth": 1.6},
+    "mark": {"color": "#9a9a9a", "linewidth": 0.8, "linestyle": (0, (4, 3))},
     "map": "Blues",
     "dpi": 150,
 }
@@ -333,12 +336,16 @@ def _chart(x: str, y: str, size: tuple[float, float] = (6.4, 3.4)) -> tuple[Figu
     axes = figure.subplots()
     axes.set_xlabel(x, **STYLE["text"])
     axes.set_ylabel(y, **STYLE["text"])
-    axes.tick_params(**STYLE["ticks"])
+    _plain_axes(axes)
+    return figure, axes
+
+
+def _plain_axes(axes: Axes) -> None:
+    axes.tick_params(which="both", **STYLE["ticks"])
     axes.grid(**STYLE["grid"])
     axes.set_axisbelow(True)
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.spines["bottom"].set(**STYLE["picture"])
-    return figure, axes
 
 
 def _curve(axes: Axes, steps: np.ndarray, values: np.ndarray, colour: str, label: str = "") -> None:
@@ -368,6 +375,105 @@ def _centre_density(windows: np.ndarray, canvas: tuple[int, int]) -> np.ndarray:
     x, y = (windows[:, :2] + windows[:, 2:]).T / 2
     bins = [max(1, round(25 * side / max(H, W))) for side in canvas]
     return np.histogram2d(y, x, bins, range=[(0, H), (0, W)])[0]
+
+
+# Comparisons of estimators
+
+
+def learning_curves(
+    runs: Mapping[str, Sequence[tuple[np.ndarray, np.ndarray]]],
+    reference: tuple[np.ndarray, np.ndarray],
+    mark: float,
+) -> Figure:
+    """Draws the share of scenes counted right over the time of training, a panel an estimator.
+
+    Args:
+        runs: by estimator, the seconds and the share in [0, 1] of each run, both of shape (T,).
+        reference: the same of one curve, drawn in grey in every panel.
+        mark: a share to mark with a line.
+
+    Returns:
+        The figure, a thin line a run, all panels on the same axes.
+    """
+    columns = min(4, len(runs))
+    rows = math.ceil(len(runs) / columns)
+    size = (2.1 * columns + 0.4, 1.6 * rows + 0.5)
+    figure = Figure(figsize=size, dpi=STYLE["dpi"], layout="constrained")
+    cells = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).flat
+    for axes, (name, curves) in zip(cells, runs.items(), strict=False):
+        _plain_axes(axes)
+        axes.set_title(name, **STYLE["text"])
+        axes.axhline(mark, **STYLE["mark"])
+        axes.plot(*reference, **STYLE["reference"])
+        for seconds, accuracy in curves:
+            marker = "o" if len(seconds) == 1 else ""
+            axes.plot(seconds, accuracy, STYLE["line"], linewidth=0.9, marker=marker, markersize=2)
+    for axes in figure.axes[len(runs) :]:
+        axes.set_axis_off()
+    for axes in figure.axes[max(0, len(runs) - columns) : len(runs)]:
+        axes.tick_params(labelbottom=True)  # a column may end above the last row
+    figure.axes[0].set(xlim=(0, None), ylim=(0, 1.05))
+    figure.axes[0].yaxis.set_major_formatter(PercentFormatter(1))
+    figure.axes[0].xaxis.set_major_locator(MaxNLocator(4))
+    figure.supxlabel("seconds of training", **STYLE["text"])
+    figure.supylabel("scenes counted right", **STYLE["text"])
+    return figure
+
+
+def gradient_variance(
+    median: np.ndarray,
+    high: np.ndarray,
+    estimators: Sequence[str],
+    stages: Sequence[str],
+    groups: Sequence[str],
+) -> Figure:
+    """Draws the variance of gradients by group of parameters, estimator and stage of training.
+
+    Args:
+        median: over the parameters of a group, with shape (estimators, stages, groups).
+        high: a high percentile over them, with the same shape.
+        estimators: a name for each row.
+        stages: a name for each marker.
+        groups: a title for each panel.
+
+    Returns:
+        The figure: markers at the medians, whiskers up to the high percentiles, on a logarithmic
+        axis; what is not above zero is left out.
+    """
+    size = (1.75 * len(groups) + 1.4, 0.27 * len(estimators) + 1.1)
+    figure = Figure(figsize=size, dpi=STYLE["dpi"], layout="constrained")
+    panels = figure.subplots(1, len(groups), squeeze=False, sharey=True)[0]
+    for place, (axes, group) in enumerate(zip(panels, groups, strict=True)):
+        _plain_axes(axes)
+        axes.set_title(group, **STYLE["text"])
+        axes.set_xscale("log")
+        for stage in range(len(stages)):
+            _draw_spread(axes, median[:, stage, place], high[:, stage, place], stage, len(stages))
+    panels[0].set_yticks(range(len(estimators)), estimators)
+    panels[0].set_ylim(len(estimators) - 0.5, -0.5)  # the first on top
+    handles = [_stage_marker(stage, name) for stage, name in enumerate(stages)]
+    figure.supxlabel("variance of a parameter's gradient", **STYLE["text"])
+    figure.legend(handles=handles, loc="outside upper center", ncols=len(stages), **STYLE["legend"])
+    return figure
+
+
+def _draw_spread(axes: Axes, median: np.ndarray, high: np.ndarray, stage: int, stages: int) -> None:
+    """Markers and whiskers of one stage, a little above or below the middle of their rows."""
+    rows = np.arange(len(median)) + 0.22 * (stage - (stages - 1) / 2)
+    shown = (median > 0) & (high > 0)
+    marker, colour = _stage_look(stage)
+    axes.hlines(rows[shown], median[shown], high[shown], color=colour, linewidth=0.8)
+    axes.plot(median[shown], rows[shown], marker, color=colour, markersize=3.5)
+
+
+def _stage_marker(stage: int, name: str) -> Line2D:
+    marker, colour = _stage_look(stage)
+    return Line2D([], [], linestyle="", marker=marker, color=colour, markersize=4, label=name)
+
+
+def _stage_look(stage: int) -> tuple[str, str]:
+    colours = (STYLE["second"], STYLE["reference"]["color"], STYLE["line"])
+    return "osD^v"[stage % 5], colours[stage % 3]
 
 
 # Pictures without axes

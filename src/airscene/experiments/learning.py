@@ -1,0 +1,116 @@
+"""Trainings to the end, held against held-out scenes."""
+
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from airscene.config import Config
+from airscene.evaluation import evaluate
+from airscene.experiments.machine import best_device
+from airscene.experiments.pieces import write_piece
+from airscene.runs import load_run, test_scenes, train_run
+from airscene.training.logging import read_metrics
+from airscene.training.loop import CHECKPOINT, DivergedError
+
+THRESHOLDS = (0.95, 0.98)  # of validation count accuracy
+
+
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """What a trained run is held against."""
+
+    samples: int = 100
+    """Importance samples of the bound."""
+    bound_scenes: int = 500
+    """Held-out scenes of the bound."""
+
+
+@dataclass(frozen=True)
+class LearningTask:
+    """A training and its evaluation.
+
+    Attributes:
+        config: what to train.
+        folder: the run's.
+        evaluation: what to hold it against.
+        data_dir: where MNIST lies, if it is not to be downloaded.
+    """
+
+    config: Config
+    folder: Path
+    evaluation: EvaluationConfig
+    data_dir: Path | None
+
+    @property
+    def path(self) -> Path:
+        """The piece."""
+        return self.folder / "result.json"
+
+
+def learn(task: LearningTask) -> None:
+    """Trains and evaluates; what is printed goes to the run's log.txt.
+
+    Raises:
+        KeyboardInterrupt: it was told to stop, and has saved where it was.
+    """
+    task.folder.mkdir(parents=True, exist_ok=True)
+    with (
+        (task.folder / "log.txt").open("a", encoding="utf-8") as log,
+        redirect_stdout(log),
+        redirect_stderr(log),
+    ):
+        failed = _train(task)
+        table = {"estimator": task.config.estimator, "seed": task.config.seed, "failed": failed}
+        write_piece(task.path, table | _course(task) | _evaluation(task))
+
+
+def time_to(curve: list[dict[str, Any]], accuracy: float) -> dict[str, Any] | None:
+    """Step and seconds of the first validation with so much count accuracy, if there is one."""
+    reached = (row for row in curve if row["count_accuracy"] >= accuracy)
+    row = next(reached, None)
+    return row and {"step": row["step"], "seconds": row["seconds"]}
+
+
+def _train(task: LearningTask) -> str | None:
+    """Why training failed, if it did."""
+    try:
+        reason = train_run(task.config, task.folder, task.data_dir, resume=True)
+    except DivergedError as error:  # a result like another
+        return str(error)
+    if reason == "interrupted":
+        raise KeyboardInterrupt
+    return None
+
+
+def _course(task: LearningTask) -> dict[str, Any]:
+    """How training went, from the run's metrics."""
+    rows = read_metrics(task.folder)
+    curve = [
+        {
+            "step": row["step"],
+            "seconds": row["seconds"],
+            "count_accuracy": row["validation/count_accuracy"],
+            "elbo": row["validation/elbo"],
+        }
+        for row in rows
+        if "validation/elbo" in row
+    ]
+    return {
+        "iterations": task.config.training.iterations,
+        "training_seconds": rows[-1]["seconds"] if rows else 0.0,
+        "reached": {f"{accuracy:g}": time_to(curve, accuracy) for accuracy in THRESHOLDS},
+        "curve": curve,
+    }
+
+
+def _evaluation(task: LearningTask) -> dict[str, Any]:
+    """Counts, boxes and bounds on held-out scenes; nothing but a null where no model was saved."""
+    if not (task.folder / CHECKPOINT).exists():
+        return {"count_accuracy": None, "elbo": None, "bound": None}
+    run = load_run(task.folder, best_device())
+    scenes = test_scenes(run, data_dir=task.data_dir)
+    torch.manual_seed(0)
+    return evaluate(run.model, scenes, task.evaluation.samples, task.evaluation.bound_scenes)

@@ -1,0 +1,57 @@
+"""The finished pieces of an experiment: JSON files that are not computed again."""
+
+import json
+import math
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from airscene.errors import UserError
+from airscene.experiments.pool import Pool
+from airscene.files import write_text
+
+
+class Task(Protocol):
+    """What a job is given; it ends by writing its piece."""
+
+    @property
+    def path(self) -> Path:
+        """The piece."""
+        ...
+
+
+SomeTask = TypeVar("SomeTask", bound=Task)
+
+
+def finish(
+    pool: Pool, job: Callable[[SomeTask], None], tasks: Sequence[SomeTask]
+) -> Iterator[SomeTask]:
+    """Has those tasks done whose piece is missing, and yields each as it is finished."""
+    missing = [task for task in tasks if not task.path.exists()]
+    for task, _ in pool.map(job, missing):
+        yield task
+
+
+def write_piece(path: Path, value: Any) -> Path:
+    """Writes plain values as JSON, where NaN and infinity become null."""
+    return write_text(path, json.dumps(_finite(value), indent=1) + "\n")
+
+
+def read_piece(path: Path) -> Any:
+    """What `write_piece` wrote.
+
+    Raises:
+        UserError: the file is damaged.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read as JSON ({error}); remove it") from error
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
