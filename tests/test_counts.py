@@ -46,6 +46,14 @@ def test_each_probability_is_the_product_of_going_on_and_a_stop(logits):
     torch.testing.assert_close(log_probs, expected, rtol=1e-12, atol=1e-12)
 
 
+@given(LOGITS)
+def test_the_log_probability_of_a_count_is_its_entry(logits):
+    posterior = posterior_of(logits)
+    assert posterior.steps == len(logits)
+    for n, expected in enumerate(posterior.log_probs):
+        assert posterior.log_prob(torch.tensor(n)) == expected
+
+
 @pytest.mark.parametrize("steps", STEPS)
 def test_extreme_logits_leave_values_and_gradients_finite(steps):
     """In float32, where a probability at these logits underflows."""

@@ -106,7 +106,7 @@ class Estimator(nn.Module):
 class EstimationConfig:
     """Settings of the gradient estimators; each reads those that concern it."""
 
-    samples: int = 4
+    samples: int = 2
     """Samples K of the latents an image: vimco (at least 2), iwae, rws."""
     temperature: Points = ((0.0, 1.0), (0.6, 0.2))
     """Temperature of relaxed presence, pairs of (progress in [0, 1], value): concrete."""
