@@ -49,8 +49,8 @@ def test_failures_count_in_every_figure():
     head, _, row = map(cells, summary(RESULTS).splitlines())
     found = dict(zip(head, row, strict=True))
     assert found["success"] == "2 of 3"
-    assert found["accuracy"] == "65.3 % ± 32.7"
-    assert found["lowest"] == "0.0 %"
+    assert found["accuracy"] == "65.33 % ± 32.67"
+    assert found["lowest"] == "0.00 %"
     assert (found["steps to 95 %"], found["s to 95 %"]) == ("500", "50")
     assert (found["steps to 98 %"], found["s to 98 %"]) == ("never", "never")
     assert (found["steps"], found["ms a step"]) == ("1,000", "12.3")
@@ -63,7 +63,7 @@ def test_divergence_is_no_success_however_well_it_counted_before():
 
 def test_every_seed_is_shown():
     *_, row, _, star = by_seed(RESULTS).splitlines()
-    assert cells(row) == ["enumerate", "99.0 %", "97.0 %", "–*"]
+    assert cells(row) == ["enumerate", "99.00 %", "97.00 %", "–*"]
     assert star == "\\* diverged"
 
 

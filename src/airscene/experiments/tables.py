@@ -114,7 +114,7 @@ def _summary_row(name: str, results: dict[str, Any]) -> list[str]:
     mean, error = mean_error(accuracies)
     bounds = [run["bound"] for run in runs if run["bound"] is not None]
     row = [name, f"{sum(map(success, runs))} of {len(runs)}"]
-    row += [_percent(mean) + ("" if math.isnan(error) else f" ± {100 * error:.1f}")]
+    row += [_percent(mean) + ("" if math.isnan(error) else f" ± {100 * error:.2f}")]
     row += [_percent(min(accuracies)), f"{statistics.fmean(bounds):.1f}" if bounds else NONE]
     for accuracy in THRESHOLDS:
         row += [_time(median_time(runs, accuracy, unit)) for unit in ("step", "seconds")]
@@ -123,7 +123,7 @@ def _summary_row(name: str, results: dict[str, Any]) -> list[str]:
 
 
 def _percent(share: float | None) -> str:
-    return NONE if share is None else f"{100 * share:.1f} %"
+    return NONE if share is None else f"{100 * share:.2f} %"
 
 
 def _time(value: float) -> str:
