@@ -90,15 +90,25 @@ def test_a_diverged_run_is_a_result(two, out, serial, monkeypatch):
     result = json.loads((out / "runs" / "reinforce" / "seed-0" / "result.json").read_text())
     assert result["failed"] == "the loss is not finite at step 1"
     assert result["count_accuracy"] is None and result["curve"] == []
-    assert "| reinforce |  0 of 1 |    0.0 % |" in (out / "tables.md").read_text()
+    assert "| reinforce |  0 of 1 |   0.00 % |" in (out / "tables.md").read_text()
 
 
 def test_another_experiment_is_refused_and_nothing_lost(two, out, serial):
     carry_out(two, out, None)
     before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
-    with pytest.raises(UserError, match=r"--out .* other settings \(seeds\); name another"):
-        carry_out(replace(two, seeds=2), out, None)
+    with pytest.raises(UserError, match=r"--out .* other settings \(rounds\); name another"):
+        carry_out(replace(two, rounds=2), out, None)
     assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+
+
+def test_more_seeds_add_to_what_is_there(two, out, serial):
+    carry_out(two, out, None)
+    before = times_of(out)
+    carry_out(replace(two, seeds=2), out, None)
+    after = times_of(out)
+    assert {path: after[path] for path in before} == before
+    assert len(list(out.rglob("result.json"))) == 4
+    assert json.loads((out / "config.json").read_text())["seeds"] == 2
 
 
 def test_a_damaged_config_is_told(two, out):

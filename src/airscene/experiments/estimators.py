@@ -125,7 +125,7 @@ def carry_out(experiment: EstimatorsExperiment, out: Path, data_dir: Path | None
 
 
 def claim(out: Path, experiment: EstimatorsExperiment) -> None:
-    """Writes the experiment's config.json, or finds it in place.
+    """Writes the experiment's config.json, where there is none or one with other seeds.
 
     Raises:
         UserError: the folder holds something else.
@@ -133,15 +133,14 @@ def claim(out: Path, experiment: EstimatorsExperiment) -> None:
     path, given = out / CONFIG, json.loads(json.dumps(dataclasses.asdict(experiment)))
     if out.exists() and not out.is_dir():
         raise UserError(f"--out {out} is a file; name a folder")
-    if not path.exists():
-        write_piece(path, given)
-    saved = read_piece(path)
-    if saved != given:
-        changed = [name for name in given if saved.get(name) != given[name]]
+    saved = read_piece(path) if path.exists() else given
+    changed = [name for name in given if saved.get(name) != given[name] and name != "seeds"]
+    if changed:
         raise UserError(
             f"--out {out} holds an experiment with other settings ({', '.join(changed)}); "
             f"name another folder"
         )
+    write_piece(path, given)
 
 
 def measure(experiment: EstimatorsExperiment, out: Path, data_dir: Path | None, pool: Pool) -> None:
