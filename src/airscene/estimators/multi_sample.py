@@ -19,7 +19,7 @@ class VIMCO(Estimator):
     """The score function of the K-sample bound, each sample judged by the others.
 
     The baseline of sample k is the bound with its log-weight replaced by the mean of the others'
-    (Mnih and Rezende 2016, equations 8 to 10; the discrete IWAE of Kosiorek 2017).
+    (Mnih and Rezende 2016; the discrete IWAE of Kosiorek 2017).
 
     Args:
         samples: samples K of each image, at least 2.

@@ -93,7 +93,7 @@ class ReinforceSteps(Estimator):
 
     The decision b_k whether step k finds an object sees only what comes after it: the bound less
     the prior and posterior terms of the steps before, which b_k cannot change. Its baseline reads
-    the image and the latents of the steps before (Mnih and Gregor 2014, section 2.3.2).
+    the image and the latents of the steps before (Mnih and Gregor 2014, section 2.3).
 
     Args:
         sizes: of what the baseline reads.
