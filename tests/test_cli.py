@@ -93,14 +93,14 @@ def save(path: Path, shape: tuple[int, ...]) -> Path:
     return path
 
 
-def find(monkeypatch, boxes) -> None:
-    """Makes every image hold objects in these boxes of the canvas, and one step that found none."""
+def find(monkeypatch, boxes, spare: int = 1) -> None:
+    """Makes every image hold objects in these boxes of the canvas; `spare` steps found none."""
 
     def detect(model, images, steps):
         m, n = len(images), len(boxes)
-        probs = torch.nn.functional.one_hot(torch.full((m,), n), n + 2).float()
-        each = torch.tensor([*boxes, [0.0, 0, 16, 16]]).expand(m, -1, -1)
-        scores = torch.full((m, n + 1), 0.75)
+        probs = torch.nn.functional.one_hot(torch.full((m,), n), n + 1 + spare).float()
+        each = torch.tensor([*boxes, *[[0.0, 0, 16, 16]] * spare]).expand(m, -1, -1)
+        scores = torch.full((m, n + spare), 0.75)
         return Detections(torch.full((m,), n), probs, each, scores, each, images)
 
     monkeypatch.setattr(cli, "detect", detect)
@@ -400,7 +400,8 @@ def test_inferring_writes_one_line_an_image_in_order(run, tmp_path):
     answer = call("infer", run, tmp_path / "x.npy", folder, "--out", out)
     rows = rows_of(out)
     assert answer.code == 0 and answer.err == ""
-    assert [*rows[0]] == ["source", "index", "count", "count_probs", "boxes", "scores"]
+    keys = ["source", "index", "count", "saturated", "count_probs", "boxes", "scores"]
+    assert [*rows[0]] == keys
     sources = [*[str(tmp_path / "x.npy")] * 3, str(folder / "a.png"), str(folder / "b.png")]
     assert [row["source"] for row in rows] == sources
     assert [row["index"] for row in rows] == [0, 1, 2, 0, 0]
@@ -415,6 +416,14 @@ def test_the_probabilities_of_all_counts_sum_to_one(run, picture, tmp_path, flag
     assert sum(row["count_probs"]) == pytest.approx(1, abs=1e-5)
     assert row["count"] == int(np.argmax(row["count_probs"]))
     assert len(row["boxes"]) == len(row["scores"]) == row["count"]
+
+
+def test_a_full_count_is_told_in_the_file_and_in_a_note(run, picture, tmp_path, monkeypatch):
+    find(monkeypatch, [[2.0, 4, 8, 12], [0.0, 0, 4, 4]], spare=0)
+    answer = call("infer", run, picture, "--out", tmp_path / "y")
+    assert answer.code == 0 and rows_of(tmp_path / "y")[0]["saturated"] is True
+    assert answer.err.startswith("airscene: note: 1 of 1 images hold as many objects as were")
+    assert answer.err.endswith("raise --max-objects\n")
 
 
 def test_boxes_are_in_pixels_of_larger_and_smaller_images(run, tmp_path, monkeypatch):

@@ -32,6 +32,7 @@ def test_boxes_are_in_pixels_of_the_image(rows):
 
 def test_there_is_one_box_and_one_score_for_each_counted_object(rows):
     assert [row.count for row in rows] == [2, 0]
+    assert not any(row.saturated for row in rows)
     assert [len(row.boxes) for row in rows] == [2, 0]
     assert rows[0].scores == pytest.approx([0.9, 0.8]) and rows[1].scores == []
 
@@ -46,12 +47,14 @@ def test_boxes_end_with_the_image():
         windows=torch.zeros(1, 1, 4),
         reconstruction=torch.zeros(1, 1, 4, 6),
     )
-    assert predictions(images, found, torch.ones(1, 2))[0].boxes == [[0.0, 0.0, 6.0, 4.0]]
+    (row,) = predictions(images, found, torch.ones(1, 2))
+    assert row.boxes == [[0.0, 0.0, 6.0, 4.0]]
+    assert row.saturated  # one object was allowed for, and one was counted
 
 
 def test_jsonl_has_one_object_a_line_with_its_keys_in_order(rows):
     first, second = map(json.loads, as_jsonl(rows).splitlines())
-    assert [*first] == ["source", "index", "count", "count_probs", "boxes", "scores"]
+    assert [*first] == ["source", "index", "count", "saturated", "count_probs", "boxes", "scores"]
     assert first["source"] == "a.png" and first["count"] == 2
     assert first["count_probs"] == pytest.approx([0.1, 0.1, 0.7, 0.1])
     assert second["index"] == 3 and second["boxes"] == second["scores"] == []
@@ -59,10 +62,10 @@ def test_jsonl_has_one_object_a_line_with_its_keys_in_order(rows):
 
 def test_csv_has_one_line_an_object_and_one_for_an_empty_image(rows):
     lines = [*csv.reader(io.StringIO(as_csv(rows)))]
-    assert lines[0] == ["source", "index", "count", "x0", "y0", "x1", "y1", "score"]
-    assert lines[1] == ["a.png", "0", "2", "2.0", "2.0", "6.0", "4.0", "0.9"]
-    assert lines[2][3:7] == ["10.0", "6.0", "14.0", "8.0"]
-    assert lines[3] == ["b.npy", "3", "0", "", "", "", "", ""]
+    assert lines[0] == ["source", "index", "count", "saturated", "x0", "y0", "x1", "y1", "score"]
+    assert lines[1] == ["a.png", "0", "2", "false", "2.0", "2.0", "6.0", "4.0", "0.9"]
+    assert lines[2][4:8] == ["10.0", "6.0", "14.0", "8.0"]
+    assert lines[3] == ["b.npy", "3", "0", "false", "", "", "", "", ""]
     assert len(lines) == 4
 
 
@@ -80,6 +83,7 @@ def test_coco_has_boxes_as_corner_and_size(rows):
         "index": 0,
         "height": 10,
         "width": 20,
+        "saturated": False,
     }
     first, second = whole["annotations"]
     assert first["bbox"] == [2.0, 2.0, 4.0, 2.0] and first["area"] == 8.0

@@ -130,6 +130,12 @@ class Infer:
                 save_overlays(self.overlay, images, part, len(rows))
             rows += part
         write_text(self.out, FORMATS[self.format](rows))
+        if full := sum(row.saturated for row in rows):
+            warnings.warn(
+                f"{full} of {len(rows)} images hold as many objects as were allowed for, and maybe "
+                f"more; raise --max-objects",
+                stacklevel=2,
+            )
         print(f"{len(rows)} images, {sum(row.count for row in rows)} objects: {self.out}")
         return 0
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from airscene.counts import presence_of
@@ -33,6 +33,11 @@ class Detections:
     scores: Float[Tensor, "batch steps"]
     windows: Float[Tensor, "batch steps 4"]
     reconstruction: Float[Tensor, "batch channels height width"]
+
+    @property
+    def saturated(self) -> Bool[Tensor, "batch"]:
+        """Whether as many objects were counted as were allowed for, so that there may be more."""
+        return self.count == self.count_probs.shape[-1] - 1
 
 
 def detect(model: AIR, images: Tensor, steps: int | None = None, batch: int = 256) -> Detections:

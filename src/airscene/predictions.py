@@ -23,6 +23,7 @@ class Prediction:
         height: of the image, in pixels.
         width: of the image, in pixels.
         count: objects found.
+        saturated: whether as many were counted as were allowed for, so that there may be more.
         count_probs: probability of 0, 1, … N objects.
         boxes: (x0, y0, x1, y1) of each counted object, in pixels of the image.
         scores: probability that each of them exists.
@@ -33,6 +34,7 @@ class Prediction:
     height: int
     width: int
     count: int
+    saturated: bool
     count_probs: list[float]
     boxes: list[list[float]]
     scores: list[float]
@@ -60,6 +62,7 @@ def predictions(images: UserImages, found: Detections, scale: Tensor) -> list[Pr
                 height=height,
                 width=width,
                 count=n,
+                saturated=bool(found.saturated[i]),
                 count_probs=_rounded(found.count_probs[i], 6),
                 boxes=[_rounded(box, 2) for box in inside],
                 scores=_rounded(found.scores[i, :n], 6),
@@ -69,8 +72,8 @@ def predictions(images: UserImages, found: Detections, scale: Tensor) -> list[Pr
 
 
 def as_jsonl(rows: list[Prediction]) -> str:
-    """One JSON object a line: source, index, count, count_probs, boxes, scores."""
-    names = ("source", "index", "count", "count_probs", "boxes", "scores")
+    """One JSON object a line: source, index, count, saturated and so on, as in `Prediction`."""
+    names = ("source", "index", "count", "saturated", "count_probs", "boxes", "scores")
     return "".join(json.dumps({name: getattr(row, name) for name in names}) + "\n" for row in rows)
 
 
@@ -78,11 +81,11 @@ def as_csv(rows: list[Prediction]) -> str:
     """One line an object; an image without objects has one line with an empty box."""
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
-    table.writerow(["source", "index", "count", "x0", "y0", "x1", "y1", "score"])
+    table.writerow(["source", "index", "count", "saturated", "x0", "y0", "x1", "y1", "score"])
     for row in rows:
         objects = [[*box, score] for box, score in zip(row.boxes, row.scores, strict=True)]
         for cells in objects or [[""] * 5]:
-            table.writerow([row.source, row.index, row.count, *cells])
+            table.writerow([row.source, row.index, row.count, str(row.saturated).lower(), *cells])
     return text.getvalue()
 
 
@@ -95,6 +98,7 @@ def as_coco(rows: list[Prediction]) -> str:
             "index": row.index,
             "height": row.height,
             "width": row.width,
+            "saturated": row.saturated,
         }
         for i, row in enumerate(rows)
     ]
