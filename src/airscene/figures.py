@@ -17,7 +17,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
-from matplotlib.ticker import MaxNLocator, PercentFormatter, StrMethodFormatter
+from matplotlib.ticker import MaxNLocator, NullFormatter, PercentFormatter, StrMethodFormatter
 from PIL import Image, ImageDraw, ImageFont
 
 from airscene.files import write_whole
@@ -449,6 +449,7 @@ def gradient_variance(
         axes.set_xscale("log")
         for stage in range(len(stages)):
             _draw_spread(axes, median[:, stage, place], high[:, stage, place], stage, len(stages))
+        _whole_decades(axes)
     panels[0].set_yticks(range(len(estimators)), estimators)
     panels[0].set_ylim(len(estimators) - 0.5, -0.5)  # the first on top
     handles = [_stage_marker(stage, name) for stage, name in enumerate(stages)]
@@ -464,6 +465,13 @@ def _draw_spread(axes: Axes, median: np.ndarray, high: np.ndarray, stage: int, s
     marker, colour = _stage_look(stage)
     axes.hlines(rows[shown], median[shown], high[shown], color=colour, linewidth=0.8)
     axes.plot(median[shown], rows[shown], marker, color=colour, markersize=3.5)
+
+
+def _whole_decades(axes: Axes) -> None:
+    """Lets a logarithmic axis begin and end at powers of ten, which alone are labelled."""
+    low, high = np.log10(axes.get_xlim())
+    axes.set_xlim(10 ** math.floor(low), 10 ** math.ceil(high))
+    axes.xaxis.set_minor_formatter(NullFormatter())
 
 
 def _stage_marker(stage: int, name: str) -> Line2D:
