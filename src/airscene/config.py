@@ -20,7 +20,7 @@ from airscene.schedules import Points, check
 class TrainingConfig:
     """How a model is trained. Schedules are pairs of (progress in [0, 1], value)."""
 
-    iterations: int = 2000
+    iterations: int = 1000
     """Optimiser steps."""
     batch: int = 256
     """Scenes in a step, on each process."""

@@ -9,8 +9,11 @@ PRESETS = {
     "digits": Config(
         scenes=SceneConfig(canvas=(32, 32), size=17.0, test_size=4_000),
         model=AIRConfig(height=32, width=32, glimpse=16),
-        training=TrainingConfig(iterations=1000),
     ),
     # the paper's multi-MNIST, section 3.1
-    "multi-mnist": Config(scenes=SceneConfig(source="mnist"), model=AIRConfig(glimpse=20)),
+    "multi-mnist": Config(
+        scenes=SceneConfig(source="mnist"),
+        model=AIRConfig(glimpse=20),
+        training=TrainingConfig(iterations=800),
+    ),
 }

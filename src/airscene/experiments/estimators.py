@@ -80,7 +80,7 @@ def compare_estimators(out: Path, data_dir: Path | None, seeds: int | None, quic
 def full_experiment() -> EstimatorsExperiment:
     """The paper's multi-MNIST."""
     return EstimatorsExperiment(
-        _training(PRESETS["multi-mnist"], iterations=800, validate_every=50, validation_scenes=1000)
+        _training(PRESETS["multi-mnist"], validate_every=50, validation_scenes=1000)
     )
 
 
