@@ -80,7 +80,7 @@ class Config:
     data: str = ""
     """Folder, .npy or .npz of the user's own images; when empty, scenes are composed."""
     estimator: str = "enumerate"
-    """Gradient estimator for the count, by name: see docs/estimators.md."""
+    """Gradient estimator for the count, by name: see docs/estimators/index.md."""
     estimation: EstimationConfig = field(default_factory=EstimationConfig)
     """The estimator's settings."""
     seed: int = 0

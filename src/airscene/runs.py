@@ -124,9 +124,7 @@ def train_run(
         raise UserError(f"--max-minutes is {minutes:g}; it must not be negative")
     if config.data:  # so that the run can be evaluated from another folder
         config = replace(config, data=str(Path(config.data).resolve()))
-    # Without being told of CPUs, accelerate takes several processes on them for strangers.
-    cpu = not torch.accelerator.is_available()
-    accelerator = Accelerator(cpu=cpu, mixed_precision=config.training.precision)
+    accelerator = make_accelerator(config)
     check_folder(out, config, resume, overwrite)
     config, sources = make_sources(config, data_dir, accelerator.device)
     accelerator.wait_for_everyone()  # until all have seen the folder as it was
@@ -140,6 +138,13 @@ def train_run(
         trainer.resume()
     with Progress(config.training.iterations, accelerator.is_main_process) as progress:
         return trainer.run(progress, minutes)
+
+
+def make_accelerator(config: Config) -> Accelerator:
+    """The device, precision and processes that a training of this configuration uses."""
+    # Without being told of CPUs, accelerate takes several processes on them for strangers.
+    cpu = not torch.accelerator.is_available()
+    return Accelerator(cpu=cpu, mixed_precision=config.training.precision)
 
 
 def check_folder(out: Path, config: Config, resume: bool, overwrite: bool) -> None:

@@ -160,3 +160,17 @@ def assert_same(value: torch.Tensor, expected: torch.Tensor) -> None:
 def assert_other(value: torch.Tensor, expected: torch.Tensor) -> None:
     """By more than a hundredth of the largest component."""
     assert (value - expected).abs().max() > 0.01 * expected.abs().max()
+
+
+def descend(
+    estimator: Estimator, evidence: Any, optimiser: torch.optim.Optimizer, steps: int, name: str
+) -> list[float]:
+    """A diagnostic at each of so many steps of the estimator's own parameters."""
+    values = []
+    for _ in range(steps):
+        optimiser.zero_grad()
+        found = estimator(evidence)
+        found.loss.backward(retain_graph=True)
+        optimiser.step()
+        values.append(float(found.diagnostics[name]))
+    return values

@@ -1,6 +1,6 @@
 import pytest
 import torch
-from proofs import MUTANTS, many, z_scores
+from proofs import MUTANTS, descend, many, z_scores
 
 from airscene.estimators import Rebar, Relax, control_variates
 from airscene.estimators.control_variates import _moved_given
@@ -98,13 +98,7 @@ def test_learning_the_settings_lowers_the_variance(single, name):
     estimator = make(name, single, scale=0.0)
     evidence = many(single.infer(), 500)
     optimiser = torch.optim.Adam(estimator.parameters(), lr=0.02)
-    squares = []
-    for _ in range(200):
-        optimiser.zero_grad()
-        found = estimator(evidence)
-        found.loss.backward(retain_graph=True)
-        optimiser.step()
-        squares.append(float(found.diagnostics["logit_gradient_square"]))
+    squares = descend(estimator, evidence, optimiser, 200, "logit_gradient_square")
     assert sum(squares[-20:]) < 0.5 * sum(squares[:20])
 
 

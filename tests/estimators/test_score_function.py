@@ -9,6 +9,7 @@ from proofs import (
     altered,
     assert_other,
     assert_same,
+    descend,
     exact_expectation,
     without_score_term,
     z_scores,
@@ -185,13 +186,7 @@ def test_following_the_baselines_gradient_reduces_its_error(scene, monkeypatch, 
     draw(monkeypatch, 1, 2)
     estimator, inference = make(form, scene), scene.infer()
     optimiser = torch.optim.SGD(estimator.parameters(), lr=1e-7)
-    errors = []
-    for _ in range(10):
-        optimiser.zero_grad()
-        found = estimator(inference)
-        found.loss.backward(retain_graph=True)
-        optimiser.step()
-        errors.append(float(found.diagnostics["baseline_error"]))
+    errors = descend(estimator, inference, optimiser, 10, "baseline_error")
     fresh = errors[1:] if form == "nvil" else errors  # its first batch is not yet centred
     assert all(after < before for before, after in pairwise(fresh))
 

@@ -15,7 +15,19 @@ from airscene.estimators.base import Estimate, Estimator, Evidence
 from airscene.estimators.enumeration import every_presence
 
 
-class VIMCO(Estimator):
+class MultiSample(Estimator):
+    """What they share.
+
+    Args:
+        samples: samples K of each image.
+    """
+
+    def __init__(self, samples: int):
+        super().__init__()
+        self.samples = samples
+
+
+class VIMCO(MultiSample):
     """The score function of the K-sample bound, each sample judged by the others.
 
     The baseline of sample k is the bound with its log-weight replaced by the mean of the others'
@@ -24,10 +36,6 @@ class VIMCO(Estimator):
     Args:
         samples: samples K of each image, at least 2.
     """
-
-    def __init__(self, samples: int):
-        super().__init__()
-        self.samples = samples
 
     def forward(self, evidence: Evidence) -> Estimate:
         """See `Estimator.forward`."""
@@ -42,7 +50,7 @@ class VIMCO(Estimator):
         return Estimate(loss, bound.detach(), {"effective_samples": effective(log_weight)})
 
 
-class IWAE(Estimator):
+class IWAE(MultiSample):
     """The K-sample bound with n summed out (Burda et al. 2016): no sample of n, no score function.
 
     Every sample of z serves all counts, L = log 1/K Σ_k Σ_n p(x, z_k, n) / q(z_k | x). That bound
@@ -52,10 +60,6 @@ class IWAE(Estimator):
     Args:
         samples: samples K of each image, at least 1.
     """
-
-    def __init__(self, samples: int):
-        super().__init__()
-        self.samples = samples
 
     def forward(self, evidence: Evidence) -> Estimate:
         """See `Estimator.forward`."""
@@ -69,7 +73,7 @@ class IWAE(Estimator):
         return Estimate(loss, bound.detach(), {"count_fit": fit.detach().mean()})
 
 
-class RWS(Estimator):
+class RWS(MultiSample):
     """Reweighted wake-sleep, its wake phases (Bornschein and Bengio 2015; Le et al. 2019).
 
     K particles (z_k, n_k) are drawn, and nothing is reparameterised. With their normalised weights,
@@ -80,10 +84,6 @@ class RWS(Estimator):
     """
 
     reparameterised = False
-
-    def __init__(self, samples: int):
-        super().__init__()
-        self.samples = samples
 
     def forward(self, evidence: Evidence) -> Estimate:
         """See `Estimator.forward`."""

@@ -3,11 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-from accelerate import Accelerator
-
 from airscene.config import Config
-from airscene.runs import make_sources
+from airscene.runs import make_accelerator, make_sources
 from airscene.training.checkpoints import Position, save_checkpoint
 from airscene.training.interrupt import Interrupt
 from airscene.training.loop import CHECKPOINT, Trainer
@@ -63,12 +60,6 @@ def train_reference(task: ReferenceTask) -> None:
     if trainer.position.step < last:
         _save(trainer, task.folder / CHECKPOINT)
         raise KeyboardInterrupt
-
-
-def make_accelerator(config: Config) -> Accelerator:
-    """The device that a training of this configuration would use."""
-    cpu = not torch.accelerator.is_available()
-    return Accelerator(cpu=cpu, mixed_precision=config.training.precision)
 
 
 def _save(trainer: Trainer, path: Path) -> None:

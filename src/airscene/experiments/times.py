@@ -7,8 +7,7 @@ from pathlib import Path
 
 from airscene.config import Config
 from airscene.experiments.pieces import write_piece
-from airscene.experiments.reference import make_accelerator
-from airscene.runs import make_sources
+from airscene.runs import make_accelerator, make_sources
 from airscene.training.loop import Trainer
 
 WARM_UP = 2  # rounds until memory and caches are as they will be
