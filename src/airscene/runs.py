@@ -20,7 +20,7 @@ from airscene.detections import Detections, detect
 from airscene.errors import UserError
 from airscene.evaluation import evaluate
 from airscene.figures import View
-from airscene.files import write_text
+from airscene.files import finite, write_text
 from airscene.models.air import AIR
 from airscene.report import ReportData, write_report
 from airscene.training.checkpoints import Position, load_model
@@ -242,7 +242,7 @@ def evaluate_run(run: Run, scenes: Scenes, data: Path | None = None) -> dict[str
     """
     torch.manual_seed(0)
     table = {"data": str(data.resolve()) if data else HELD_OUT}
-    table |= {name: _finite(value) for name, value in evaluate(run.model, scenes).items()}
+    table |= finite(evaluate(run.model, scenes))
     write_text(run.path / EVALUATION, json.dumps(table, indent=2) + "\n")
     return table
 
@@ -279,11 +279,6 @@ def _read_evaluation(run: Run) -> dict[str, Any]:
         return json.loads((run.path / EVALUATION).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-
-
-def _finite(value: Any) -> Any:
-    """JSON knows no NaN."""
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _mistakes(run: Run, scenes: Scenes, found: Detections) -> tuple[View, np.ndarray] | None:

@@ -1,14 +1,13 @@
 """The finished pieces of an experiment: JSON files that are not computed again."""
 
 import json
-import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from airscene.errors import UserError
 from airscene.experiments.pool import Pool
-from airscene.files import write_text
+from airscene.files import finite, write_text
 
 
 class Task(Protocol):
@@ -34,7 +33,7 @@ def finish(
 
 def write_piece(path: Path, value: Any) -> Path:
     """Writes plain values as JSON, where NaN and infinity become null."""
-    return write_text(path, json.dumps(_finite(value), indent=1) + "\n")
+    return write_text(path, json.dumps(finite(value), indent=1) + "\n")
 
 
 def read_piece(path: Path) -> Any:
@@ -47,11 +46,3 @@ def read_piece(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read as JSON ({error}); remove it") from error
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _finite(part) for key, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(part) for part in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
