@@ -20,7 +20,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from airscene.data import Composer, load_sprites
 from airscene.detections import detect
 from airscene.presets import PRESETS
-from airscene.training.loop import compiled, make_objective, make_optimizer
+from airscene.training.loop import compiled
+from airscene.training.objectives import make_objective, make_optimizer
 from machine import machine, write_result
 
 BATCH = 64
@@ -53,7 +54,7 @@ def time_step(steps: int, compile_it: bool, device: torch.device) -> dict:
     config = PRESETS["multi-mnist"]
     config = replace(config, model=replace(config.model, steps=steps))
     objective = make_objective(config).to(device)
-    optimizer = make_optimizer(objective, config.training)
+    optimizer = make_optimizer(objective)
     image = torch.rand(BATCH, 1, 50, 50, device=device)
     noise = torch.randn(BATCH, steps, objective.model.latents, device=device)
     with FlopCounterMode(display=False) as counter:

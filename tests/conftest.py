@@ -4,7 +4,16 @@ from collections.abc import Iterator
 
 from jaxtyping import install_import_hook
 
-SHAPED = ("spatial", "counts", "networks", "models", "estimators", "metrics", "detections")
+SHAPED = (
+    "spatial",
+    "counts",
+    "networks",
+    "models",
+    "baselines",
+    "estimators",
+    "metrics",
+    "detections",
+)
 
 # Before anything imports airscene. The modules above these hold no shaped types, and are called in
 # their own tests with stand-ins that a checker of all types would refuse.

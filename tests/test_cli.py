@@ -478,6 +478,69 @@ NAN, WIDE, RANK = (
     np.full((1, 16, 16), 2.0),
     np.zeros((2, 2, 2, 2, 2), np.uint8),
 )
+# --- models beside AIR
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory) -> tuple[Path, Answer]:
+    """A trained DRAW and what the command said."""
+    out = tmp_path_factory.mktemp("draw") / "run"
+    scenes = f"{SCENES} --scenes.source digits".split()
+    model = ["--model.steps", "3", "--model.lstm", "8", "--model.latent", "4"]
+    return out, call(
+        "train", "--preset", "draw", "--out", str(out), *scenes, *model, *TRAINING.split()
+    )
+
+
+def test_draw_is_trained_evaluated_and_reported_like_the_others(drawn):
+    out, answer = drawn
+    assert answer.code == 0, answer.err
+    table = json.loads((out / "evaluation.json").read_text())
+    assert table["bound"] >= table["elbo"] and "count_accuracy" not in table
+    page = (out / "report.html").read_text()
+    assert 'id="drawing"' in page and 'id="heatmaps"' not in page
+    again = call("evaluate", str(out))
+    assert again.code == 0 and "count" not in again.out
+
+
+def test_draw_generates_scenes_without_a_count(drawn, tmp_path):
+    assert call("generate", str(drawn[0]), "--out", str(tmp_path), "--n", "3").code == 0
+    with np.load(tmp_path / "scenes.npz") as arrays:
+        assert arrays["x"].shape == (3, 16, 16) and "count" not in arrays.files
+
+
+def test_draw_is_not_asked_for_objects(drawn, tmp_path):
+    picture = save(tmp_path / "picture.png", (16, 16))
+    answer = call("infer", str(drawn[0]), str(picture), "--out", str(tmp_path / "new.jsonl"))
+    assert answer.code == 2 and "holds DRAW, which has no objects" in answer.err
+
+
+def test_dair_is_a_preset(tmp_path):
+    scenes = f"{SCENES} --scenes.source digits".split()
+    out = tmp_path / "run"
+    flags = [*scenes, *MODEL.split(), *TRAINING.split()]
+    assert call("train", "--preset", "dair", "--out", str(out), *flags).code == 0
+    assert json.loads((out / "config.json").read_text())["model"]["feedback"] == "residual"
+
+
+def test_an_object_size_chooses_settings_and_flags_go_before_them(tmp_path):
+    images = np.zeros((12, 24, 20), dtype=np.uint8)
+    images[::2, 3:11, 4:12] = 200
+    np.save(tmp_path / "x.npy", images)
+    data = ["--data", str(tmp_path / "x.npy"), "--object-size", "8", "--out", str(tmp_path / "run")]
+    small = ["--model.what", "4", "--model.hidden", "16", "--model.sigma", "0.1"]
+    answer = call("train", *data, *small, *TRAINING.split())
+    assert answer.code == 0, answer.err
+    assert "windows around 10 px for objects of 8 px" in answer.out
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert config["model"]["feedback"] == "residual" and config["model"]["steps"] == 3
+    assert config["model"]["sigma"] == 0.1 and config["training"]["batch"] == 8
+    window = 20 / (1 + np.exp(-config["model"]["scale_prior"][0]))
+    assert window == pytest.approx(10.4, abs=0.1)
+    again = call("train", "--resume", *data)
+    assert again.code == 0, again.err  # what was chosen is in the run's configuration
+
+
 MISTAKES = {
     "bogus": ["command bogus is unknown", "train, evaluate"],
     "train": ["--out"],
@@ -509,6 +572,12 @@ MISTAKES = {
     "train --out NEW --data NAN": ["nan.npy holds NaN", "[0, 1]"],
     "train --out NEW --data WIDE": ["wide.npy holds pixels from 2 to 2", "scale"],
     "train --out NEW --data PICTURE": ["--data", "holds one image", "at least two"],
+    "train --out NEW --object-size 14": ["--object-size", "name them with --data"],
+    "train --out NEW --data PICTURE --object-size 2": ["--object-size is 2", "between 5 and 16"],
+    "train --out NEW --data PICTURE --object-size big": ["--object-size", "big"],
+    "train --out NEW --preset draw --data PICTURE --object-size 8": ["--preset dair"],
+    "train --out NEW --preset draw --model.read 1": ["--model.read is 1", "at least 2"],
+    "train --out NEW --model.feedback some": ["--model.feedback", "residual"],
     "train --out NEW --preset multi-mnist --data-dir EMPTY": ["--data-dir", "idx3-ubyte"],
     "train --out FILE": ["is a file; name a folder"],
     "evaluate": ["RUN"],
@@ -537,6 +606,7 @@ MISTAKES = {
     "data multi-mnist --out NEW --data-dir EMPTY": ["--data-dir", "idx3-ubyte"],
     "reproduce": ["EXPERIMENT"],
     "reproduce nothing --out NEW": ["experiment nothing is unknown", "estimators"],
+    "reproduce generalization --out NEW --quick --seeds 0": ["--seeds is 0", "at least 1"],
     "reproduce estimators --quick": ["--out"],
     "reproduce estimators --out NEW --quick --seeds 0": ["--seeds is 0", "at least 1"],
     "reproduce estimators --out NEW --data-dir EMPTY": ["--data-dir", "idx3-ubyte"],

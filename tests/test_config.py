@@ -3,11 +3,13 @@ from dataclasses import asdict, replace
 
 import pytest
 
+from airscene.baselines.draw import DRAWConfig
 from airscene.config import Config, TrainingConfig, load_config, save_config
 from airscene.errors import UserError
 from airscene.estimators import ESTIMATORS, EstimationConfig
-from airscene.models.air import AIR, AIRConfig
+from airscene.models.air import AIRConfig
 from airscene.presets import PRESETS
+from airscene.training.objectives import make_objective
 
 
 @pytest.fixture
@@ -58,7 +60,15 @@ def test_every_preset_fits_its_scenes(name):
     assert (preset.model.height, preset.model.width) == preset.scenes.canvas
     assert preset.model.steps >= max(preset.scenes.counts)
     assert preset.data == "" and preset.estimator in ESTIMATORS
-    assert AIR(preset.model).config == preset.model
+    assert make_objective(preset).model.config == preset.model
+
+
+def test_the_fields_of_a_model_tell_which_it_is(tmp_path):
+    config = PRESETS["draw"]
+    assert load_config(save_config(config, tmp_path / "config.json")) == config
+    path = tmp_path / "some.json"
+    path.write_text('{"model": {"steps": 7, "read": 4}}')
+    assert load_config(path).model == DRAWConfig(steps=7, read=4)
 
 
 def test_fields_left_out_take_their_defaults(tmp_path):

@@ -94,6 +94,29 @@ def test_scenes_grid_leaves_the_rest_of_the_last_row_empty(shape):
     assert [axes.axison for axes in figure.axes] == [True] * 5 + [False]
 
 
+@shapes
+def test_a_drawing_shows_the_canvas_and_the_window_of_each_step_below_the_scenes(shape):
+    images = view(shape, count=(0, 0)).image
+    canvases = np.tile(images[:, None] / 2, (1, 3, 1, 1, 1))
+    windows = np.array([2.0, 3.0, 12.0, 15.0]) + np.arange(6).reshape(2, 3, 1)
+    windows[1, 2] = [-9, -9, 99, 99]  # a window may be larger than the canvas
+    figure = render(figures.drawing(images, canvases, windows))
+    labels = [axes.get_ylabel() for axes in figure.axes[::2]]
+    assert labels == ["scene", "step 1", "step 2", "step 3"]
+    drawn = [[box.get_bbox().extents.tolist() for box in rectangles(a)] for a in figure.axes]
+    assert drawn[:2] == [[], []]
+    assert drawn[2:] == [[window.tolist()] for step in range(3) for window in windows[:, step]]
+    assert all(axes.get_xlim() == (0, shape[2]) for axes in figure.axes)
+    assert all(axes.get_ylim() == (shape[1], 0) for axes in figure.axes)
+
+
+def test_a_drawing_of_many_steps_shows_some_from_the_first_to_the_last():
+    canvases, windows = np.zeros((1, 40, 1, 8, 8)), np.ones((1, 40, 4))
+    figure = render(figures.drawing(canvases[:, 0], canvases, windows))
+    labels = [axes.get_ylabel() for axes in figure.axes]
+    assert labels[:2] == ["scene", "step 1"] and labels[-1] == "step 40" and len(labels) == 8
+
+
 def test_gray_pictures_span_black_to_white_whatever_their_range():
     image = np.full((1, 1, 8, 8), 0.5)
     image[0, 0, 0, 0], image[0, 0, 0, 1] = 1.7, np.nan

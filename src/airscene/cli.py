@@ -18,6 +18,7 @@ import tyro
 from tyro.conf import Positional
 
 from airscene import figures
+from airscene.chooser import choose
 from airscene.config import Config, load_config
 from airscene.data import Scenes, as_scenes, compose_split, load_images, save_scenes
 from airscene.detections import detect
@@ -31,11 +32,13 @@ from airscene.runs import (
     CONFIG,
     evaluate_run,
     load_run,
+    own_images,
     report_run,
     test_scenes,
     train_run,
 )
 
+OBJECT_PRESET = "dair"  # where the size of objects is all that is known
 INTERRUPTED = 130  # what a shell expects of a program that Ctrl-C ended
 RULE = re.compile(r"[╰╯─ -]+")  # as tyro draws it, in ASCII if need be
 
@@ -49,7 +52,9 @@ class Train:
     config: Annotated[Config, tyro.conf.arg(name="")]
     """Every field can be set by its flag; the preset gives the defaults."""
     preset: str = "digits"
-    """Source of the other flags' defaults: digits, multi-mnist, or the config.json of a run."""
+    """Source of the other flags' defaults: a name (see docs/presets.md) or a run's config.json."""
+    object_size: float | None = None
+    """Rough length of an object in --data, in pixels: chooses the other flags' defaults."""
     data_dir: Path | None = None
     """Folder with MNIST; else AIRSCENE_DATA_DIR, else it is downloaded."""
     resume: bool = False
@@ -119,12 +124,12 @@ class Infer:
         if not self.paths:
             raise UserError("PATH is missing; name an image, a folder, .npy or .npz")
         run = load_run(self.run_folder, best_device())
-        canvas = run.config.model
+        model, canvas = run.counting_model(), run.config.model
         inputs = [load_images(path) for path in self.paths]  # all, before anything is written
         rows = []
         for images in inputs:
             scenes, scale = as_scenes(images, (canvas.channels, canvas.height, canvas.width))
-            found = detect(run.model, scenes.pixels(), self.max_objects)
+            found = detect(model, scenes.pixels(), self.max_objects)
             part = predictions(images, found, scale)
             if self.overlay:
                 save_overlays(self.overlay, images, part, len(rows))
@@ -159,7 +164,8 @@ class Generate:
             raise UserError(f"--n is {self.n}; it must be at least 1")
         run = load_run(self.run_folder)
         torch.manual_seed(self.seed)
-        canvas, count = run.model.generate(self.n)
+        drawn = run.model.generate(self.n)
+        canvas, count = drawn if isinstance(drawn, tuple) else (drawn, None)  # DRAW has no count
         canvas = canvas.clamp(0, 1)
         columns = min(8, self.n)
         figure = figures.scenes_grid(canvas.numpy(), columns)
@@ -191,7 +197,7 @@ class Data:
     """Write a preset's scenes, with their truth, to a file."""
 
     preset: Annotated[Positional[str], tyro.conf.arg(metavar="PRESET")]
-    """Named configuration: digits or multi-mnist."""
+    """Named configuration: digits, multi-mnist, dair, ... (see docs/presets.md)."""
     out: Path
     """The .npz file: arrays x, count, boxes, labels."""
     split: Literal["train", "test"] = "train"
@@ -214,7 +220,7 @@ class Reproduce:
     """Carry out an experiment: tables and figures of many runs."""
 
     experiment: Annotated[Positional[str], tyro.conf.arg(metavar="EXPERIMENT")]
-    """Named experiment: estimators."""
+    """Named experiment: estimators, generalization or robustness."""
     out: Path
     """Folder for the experiment; given again, it goes on where it was."""
     data_dir: Path | None = None
@@ -326,13 +332,32 @@ def _train_default(arguments: list[str]) -> Train:
     peek = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     peek.add_argument("--preset", nargs="?")  # a value left out is for tyro to complain of
     peek.add_argument("--out", nargs="?", type=Path)
+    peek.add_argument("--data", nargs="?")
+    peek.add_argument("--object-size", nargs="?")
     peek.add_argument("--resume", action="store_true")
     known, _ = peek.parse_known_args(arguments)
     if known.preset is None and known.resume and known.out and (known.out / CONFIG).exists():
         return Train(out=tyro.MISSING, config=load_config(known.out / CONFIG))
-    preset = known.preset or Train.preset
+    preset = known.preset or (OBJECT_PRESET if known.object_size else Train.preset)
     config = load_config(Path(preset)) if preset.endswith(".json") else preset_named(preset)
+    if known.object_size and not {"-h", "--help"} & {*arguments}:
+        config = _chosen(config, known.data, known.object_size)
     return Train(out=tyro.MISSING, config=config, preset=preset)
+
+
+def _chosen(config: Config, data: str | None, object_size: str) -> Config:
+    """The configuration for the user's images, telling what was chosen."""
+    try:
+        size = float(object_size)
+    except ValueError:
+        return config  # for tyro to complain of
+    if not data:
+        raise UserError("--object-size chooses settings for your images; name them with --data")
+    scenes, shrink = own_images(Path(data))
+    choice = choose(config, scenes, size * shrink)
+    print(f"chosen for {data}, unless you give these flags yourself:")
+    print(*(f"  {reason}" for reason in choice.reasons), sep="\n")
+    return choice.config
 
 
 def _one_line(text: str) -> str:

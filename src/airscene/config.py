@@ -6,14 +6,21 @@ import typing
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import UnionType
 from typing import Any, Literal
 
+from tyro.conf import AvoidSubcommands
+
+from airscene.baselines.draw import DRAWConfig
 from airscene.data import SceneConfig
 from airscene.errors import UserError
 from airscene.estimators import ESTIMATORS, EstimationConfig
 from airscene.files import write_text
 from airscene.models.air import AIRConfig
 from airscene.schedules import Points, check
+
+# one flag a field of the model that the preset names, and no subcommand to choose it
+Model = AvoidSubcommands[AIRConfig | DRAWConfig]
 
 
 @dataclass(frozen=True)
@@ -73,8 +80,8 @@ class Config:
 
     scenes: SceneConfig = field(default_factory=SceneConfig)
     """The scenes to compose, unless the user's own images are given."""
-    model: AIRConfig = field(default_factory=AIRConfig)
-    """The model."""
+    model: Model = field(default_factory=AIRConfig)
+    """The model: AIR, with or without feedback, or DRAW."""
     training: TrainingConfig = field(default_factory=TrainingConfig)
     """The training."""
     data: str = ""
@@ -125,6 +132,8 @@ def load_config(path: Path) -> Config:
 
 def _build(kind: Any, value: Any, name: str = "") -> Any:
     """The value as the annotated type: JSON knows neither dataclasses nor tuples."""
+    if isinstance(kind, UnionType) and isinstance(value, dict):
+        kind = max(typing.get_args(kind), key=lambda some: _shared(some, value))
     if dataclasses.is_dataclass(kind) and isinstance(value, dict):
         hints, prefix = typing.get_type_hints(kind), name and f"{name}."
         for unknown in value.keys() - hints.keys():
@@ -134,6 +143,11 @@ def _build(kind: Any, value: Any, name: str = "") -> Any:
     if not _fits(kind, value):
         raise TypeError(f"{name or 'the whole'} is {value!r}")
     return value
+
+
+def _shared(kind: Any, value: dict[str, Any]) -> int:
+    """How many of the names are fields of a dataclass."""
+    return len(value.keys() & {field.name for field in dataclasses.fields(kind)})
 
 
 def _fits(kind: Any, value: Any) -> bool:

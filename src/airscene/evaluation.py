@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from airscene import metrics
+from airscene.baselines.draw import DRAW, Drawing
 from airscene.data import Scenes
 from airscene.detections import Detections, detect
 from airscene.estimators import expected_bound
@@ -16,12 +17,12 @@ BATCH = 256
 
 
 def evaluate(
-    model: AIR, scenes: Scenes, samples: int = 100, bound_scenes: int = 1000
+    model: AIR | DRAW, scenes: Scenes, samples: int = 100, bound_scenes: int = 1000
 ) -> dict[str, Any]:
     """Counts, boxes, bounds and speed on held-out scenes.
 
     Args:
-        model: a trained model.
+        model: a trained model; DRAW has no objects, so that it has bounds alone.
         scenes: what to evaluate on; without truth, the figures that need it are absent.
         samples: importance samples K of the tighter bound.
         bound_scenes: scenes of the K-sample bound, the first ones, as it costs K passes.
@@ -30,21 +31,27 @@ def evaluate(
         Plain numbers by name, ready for JSON; every bound in nats with the Gaussian's constant.
     """
     images = scenes.pixels()
-    started = time.perf_counter()
-    found = detect(model, images, batch=BATCH)
-    seconds = time.perf_counter() - started
+    found, speed = objects(model, scenes) if isinstance(model, AIR) else ({}, {})
     return {
         "scenes": len(scenes),
-        **agreement(scenes, found),
-        "count_histogram": found.count.bincount().tolist(),
+        **found,
         "elbo": elbo(model, images),
         "bound": _mean(
             lambda part: model.log_likelihood(part, samples), images[:bound_scenes], model
         ),
         "bound_samples": samples,
         "bound_scenes": min(bound_scenes, len(scenes)),
-        "images_per_second": len(scenes) / seconds,
+        **speed,
     }
+
+
+def objects(model: AIR, scenes: Scenes) -> tuple[dict[str, Any], dict[str, float]]:
+    """What is found in scenes and how well it agrees with the truth; and how fast it is found."""
+    started = time.perf_counter()
+    found = detect(model, scenes.pixels(), batch=BATCH)
+    seconds = time.perf_counter() - started
+    histogram = {"count_histogram": found.count.bincount().tolist()}
+    return agreement(scenes, found) | histogram, {"images_per_second": len(scenes) / seconds}
 
 
 def agreement(scenes: Scenes, found: Detections) -> dict[str, Any]:
@@ -71,16 +78,17 @@ def counted(values: Tensor, count: Tensor) -> list[Tensor]:
     return [value[:n] for value, n in zip(values, count.tolist(), strict=True)]
 
 
-def elbo(model: AIR, images: Tensor) -> float:
+def elbo(model: AIR | DRAW, images: Tensor) -> float:
     """Mean ELBO in nats, n summed out and one sample of the other latents an image."""
     return _mean(lambda part: _elbo(model, part), images, model)
 
 
-def _elbo(model: AIR, images: Tensor) -> Tensor:
-    return expected_bound(model.infer(images, sample=True))
+def _elbo(model: AIR | DRAW, images: Tensor) -> Tensor:
+    found = model.infer(images, sample=True)
+    return found.elbo if isinstance(found, Drawing) else expected_bound(found)
 
 
-def _mean(bound, images: Tensor, model: AIR) -> float:
+def _mean(bound, images: Tensor, model: AIR | DRAW) -> float:
     device = next(model.parameters()).device
     with torch.no_grad():
         return float(torch.cat([bound(part.to(device)) for part in images.split(BATCH)]).mean())

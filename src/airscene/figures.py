@@ -44,6 +44,9 @@ STYLE: dict[str, Any] = {
 STEP_COLOURS = ("#e8203a", "#43d35e", "#3c7dff", "#ffb000", "#c04bff", "#12c8d6", "#ff7bac")
 """Colour of the window of each attention step, in order; more steps begin again."""
 
+MODEL_COLOURS = ("#1f5fa8", "#d0661b", "#5d8a3a", "#8a4fa3")
+"""Colours of the curves of models, in order."""
+
 CELL = 1.0  # inches along the longer side of a picture in a grid
 GAP = 0.07  # inches between pictures
 
@@ -140,6 +143,28 @@ def scenes_grid(images: np.ndarray, columns: int) -> Figure:
     """
     starts = range(0, len(images), columns)
     return _grid([_Row("", images[start : start + columns]) for start in starts], steps=0)
+
+
+def drawing(images: np.ndarray, canvases: np.ndarray, windows: np.ndarray) -> Figure:
+    """Draws how a canvas comes about step by step (DRAW).
+
+    Args:
+        images: the scenes, in [0, 1], with shape (R, C, H, W).
+        canvases: the canvas after each of T steps, with shape (R, T, C, H, W).
+        windows: x0, y0, x1, y1 in pixels of what each step wrote to, with shape (R, T, 4).
+
+    Returns:
+        The figure: scenes in the top row, below it the canvases after some of the steps, from the
+        first to the last, each with the window of that step in red.
+    """
+    T = canvases.shape[1]
+    shown = np.unique(np.geomspace(1, T, min(T, 7)).round().astype(int))
+    rows = [_Row("scene", images)]
+    rows += [
+        _Row(f"step {step}", canvases[:, step - 1], [*windows[:, step - 1 : step]])
+        for step in shown
+    ]
+    return _grid(rows, steps=0)
 
 
 def _pairs(view: View) -> Figure:
@@ -482,6 +507,119 @@ def _stage_marker(stage: int, name: str) -> Line2D:
 def _stage_look(stage: int) -> tuple[str, str]:
     colours = (STYLE["second"], STYLE["reference"]["color"], STYLE["line"])
     return "osD^v"[stage % 5], colours[stage % 3]
+
+
+# Generalisation
+
+
+Curve = tuple[np.ndarray, np.ndarray]
+
+
+def generalization(
+    views: Mapping[str, View],
+    bounds: Mapping[str, Sequence[Curve]],
+    accuracies: Mapping[str, Sequence[Curve]],
+) -> Figure:
+    """Draws how models do on counts that training never showed: the paper's Figure 4.
+
+    Args:
+        views: by model, what it makes of the same R scenes.
+        bounds: by model, for each run the steps and the ELBO in nats, both of shape (T,).
+        accuracies: the same of the share counted right, of the models that count.
+
+    Returns:
+        The figure: left the scenes and below them each model's reconstructions and windows; right
+        the bound and the share counted right over training, a line a run.
+    """
+    rows = [_Row("scene", next(iter(views.values())).image)]
+    rows += [_Row(name, view.reconstruction, view.used()) for name, view in views.items()]
+    R = len(rows[0].pictures)
+    size = (0.62 * R + 3.9, max(3.2, 0.68 * len(rows)))
+    figure = Figure(figsize=size, dpi=STYLE["dpi"], layout="constrained")
+    halves = figure.add_gridspec(1, 2, width_ratios=(0.62 * R + 0.4, 3.5))
+    left, right = (figure.add_subfigure(halves[0, side]) for side in range(2))
+    cells = left.subplots(len(rows), R, squeeze=False, gridspec_kw=dict(wspace=0.02, hspace=0.02))
+    for axes, row in zip(cells, rows, strict=True):
+        _draw_row(axes, row)
+    panels = {"ELBO, nats": bounds, "counted right": accuracies}
+    known = {label: runs for label, runs in panels.items() if runs}
+    charts = right.subplots(len(known), 1, sharex=True, squeeze=False)[:, 0]
+    for axes, (label, runs) in zip(charts, known.items(), strict=True):
+        _draw_runs(axes, runs, label)
+    if bounds:
+        _robust_limits(charts[0], np.concatenate([y for runs in bounds.values() for _, y in runs]))
+    if accuracies:
+        charts[-1].set_ylim(0, 1.05)
+        charts[-1].yaxis.set_major_formatter(PercentFormatter(1))
+    charts[-1].set_xlabel("training iteration", **STYLE["text"])
+    charts[0].legend(**STYLE["legend"])
+    return figure
+
+
+def accuracy_by_count(runs: Mapping[str, Sequence[Curve]], seen: Sequence[int]) -> Figure:
+    """Draws the share of scenes counted right against the number of objects in them.
+
+    Args:
+        runs: by model, for each run the true counts and the share in [0, 1], both of shape (T,).
+        seen: the counts of training, shaded.
+
+    Returns:
+        The figure, a line a run.
+    """
+    figure, axes = _chart("objects in the scene", "scenes counted right")
+    for n in seen:
+        axes.axvspan(n - 0.5, n + 0.5, color=STYLE["grid"]["color"], linewidth=0, zorder=0)
+    _draw_runs(axes, runs, "scenes counted right")
+    axes.set_ylim(0, 1.05)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.yaxis.set_major_formatter(PercentFormatter(1))
+    axes.legend(title="shaded: seen in training", **STYLE["legend"])
+    return figure
+
+
+def success_heatmaps(
+    rates: Mapping[str, np.ndarray], sigmas: Sequence[str], windows: Sequence[str], columns: int
+) -> Figure:
+    """Draws how many trainings succeed, a panel a task.
+
+    Args:
+        rates: by title, the share of runs in [0, 1] that succeed, with shape (sigmas, windows).
+        sigmas: labels of the rows.
+        windows: labels of the columns.
+        columns: panels side by side.
+
+    Returns:
+        The figure, every cell with its rate written in it.
+    """
+    rows = math.ceil(len(rates) / columns)
+    size = ((0.6 * len(windows) + 0.5) * columns + 0.5, (0.45 * len(sigmas) + 0.6) * rows + 0.4)
+    figure = Figure(figsize=size, dpi=STYLE["dpi"], layout="constrained")
+    cells = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
+    for axes, (title, table) in zip(cells.flat, rates.items(), strict=False):
+        axes.imshow(table, cmap=STYLE["map"], vmin=0, vmax=1.6, aspect="auto")
+        axes.set_title(title, **STYLE["small"])
+        axes.set_xticks(range(len(windows)), windows)
+        axes.set_yticks(range(len(sigmas)), sigmas)
+        axes.tick_params(**STYLE["ticks"])
+        axes.spines[:].set(**STYLE["picture"])
+        for (row, column), rate in np.ndenumerate(table):
+            axes.text(column, row, f"{rate:.0%}", ha="center", va="center", **STYLE["small"])
+    for axes in cells.flat[len(rates) :]:
+        axes.set_axis_off()
+    figure.supxlabel("window, over the one that fits", **STYLE["text"])
+    figure.supylabel("σ of a pixel", **STYLE["text"])
+    return figure
+
+
+def _draw_runs(axes: Axes, runs: Mapping[str, Sequence[Curve]], label: str) -> None:
+    """A line a run, in the colour of its model."""
+    _plain_axes(axes)
+    axes.set_ylabel(label, **STYLE["text"])
+    for place, (name, curves) in enumerate(runs.items()):
+        colour = MODEL_COLOURS[place % len(MODEL_COLOURS)]
+        for index, (x, y) in enumerate(curves):
+            (line,) = axes.plot(x, y, color=colour, linewidth=1.1, marker="o", markersize=2.5)
+            line.set_label("" if index else name)
 
 
 # Pictures without axes

@@ -37,9 +37,11 @@ class ReportData:
             `count_confusion` (scenes by true and inferred count), `box_mean_iou`, `box_ap50`.
         stages: pairs of a training iteration and what the model then infers from the same scenes.
         windows: attention windows x0, y0, x1, y1 in pixels of the M evaluated scenes, NaN where a
-            step was not used, with shape (M, N, 4).
+            step was not used, with shape (M, N, 4); None of a model without objects.
         canvas: height and width of a scene in pixels.
         mistakes: scenes counted wrong and their true counts, with shape (R,).
+        drawing: of a model that paints step by step: scenes (R, C, H, W), the canvas after each
+            step (R, T, C, H, W), and the windows x0, y0, x1, y1 in pixels (R, T, 4).
     """
 
     title: str
@@ -47,9 +49,10 @@ class ReportData:
     metrics: list[dict[str, Any]]
     evaluation: dict[str, Any]
     stages: list[tuple[int, View]]
-    windows: np.ndarray
     canvas: tuple[int, int]
+    windows: np.ndarray | None = None
     mistakes: tuple[View, np.ndarray] | None = None
+    drawing: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
 
 
 @dataclass(frozen=True)
@@ -96,8 +99,10 @@ def _draw(data: ReportData) -> Iterator[tuple[str, Figure]]:
     yield from _draw_counts(data.evaluation)
     if data.mistakes is not None and len(data.mistakes[1]):
         yield "mistakes", figures.mistakes(*data.mistakes)
-    if np.isfinite(data.windows).any():
+    if data.windows is not None and np.isfinite(data.windows).any():
         yield "heatmaps", figures.window_heatmaps(data.windows, data.canvas)
+    if data.drawing is not None:
+        yield "drawing", figures.drawing(*data.drawing)
     yield from _draw_training(data.metrics)
 
 
@@ -249,6 +254,13 @@ TEXTS = {
         "The darker a place, the more windows of this step had their centre there; each map has "
         "its own scale. Where two steps prefer different regions, the model has found an order "
         "in which to read a scene. Training again with another seed may find another order.",
+    ),
+    "drawing": _Text(
+        "How it paints",
+        "Grid of scenes and, below them, the canvas after several steps.",
+        "The top row holds scenes; below stands the canvas after as many steps as the left says, "
+        "with the region that this step wrote to. The steps are not objects: nothing makes one "
+        "step paint one thing.",
     ),
     "count_accuracy": _Text(
         "Learning to count",

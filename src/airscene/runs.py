@@ -14,6 +14,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
+from airscene.baselines.draw import DRAW
 from airscene.config import Config, load_config, save_config
 from airscene.data import Composer, Scenes, compose_split, load_sprites, training_images
 from airscene.detections import Detections, detect
@@ -21,12 +22,14 @@ from airscene.errors import UserError
 from airscene.evaluation import evaluate
 from airscene.figures import View
 from airscene.files import finite, write_text
-from airscene.models.air import AIR
+from airscene.models.air import AIR, AIRConfig
 from airscene.report import ReportData, write_report
+from airscene.spatial import window_box
 from airscene.training.checkpoints import Position, load_model
 from airscene.training.logging import METRICS, Progress, read_metrics
 from airscene.training.loop import CHECKPOINT, Sources, Trainer
-from airscene.training.snapshots import load_snapshots, take_view
+from airscene.training.objectives import make_objective
+from airscene.training.snapshots import load_snapshots, take_view, telling
 from airscene.training.streams import FixedScenes, FreshScenes
 
 CONFIG, EVALUATION = "config.json", "evaluation.json"
@@ -52,7 +55,7 @@ class Run:
 
     path: Path
     config: Config
-    model: AIR
+    model: AIR | DRAW
     position: Position
 
     def infer(self, images: np.ndarray | Tensor, max_objects: int | None = None) -> Detections:
@@ -63,8 +66,10 @@ class Run:
             max_objects: the largest count to allow for; that of training unless given.
 
         Raises:
-            UserError: the shape does not fit the model's canvas, or a value is out of range.
+            UserError: the shape does not fit the model's canvas, a value is out of range, or the
+                model is DRAW.
         """
+        model = self.counting_model()
         tensor = torch.as_tensor(images)
         tensor = tensor.unsqueeze(1) if tensor.ndim == 3 else tensor
         pixels = Scenes(tensor).pixels().float()
@@ -76,7 +81,19 @@ class Run:
             )
         if not ((pixels >= 0) & (pixels <= 1)).all():  # false for NaN too
             raise UserError("images hold NaN or values outside [0, 1]; scale floats to [0, 1]")
-        return detect(self.model, pixels, max_objects)
+        return detect(model, pixels, max_objects)
+
+    def counting_model(self) -> AIR:
+        """The model, if it is one that finds objects.
+
+        Raises:
+            UserError: it is DRAW.
+        """
+        if isinstance(self.model, DRAW):
+            raise UserError(
+                f"{self.path} holds DRAW, which has no objects; name a run of AIR or DAIR"
+            )
+        return self.model
 
 
 def load_run(path: Path | str, device: str | torch.device = "cpu") -> Run:
@@ -91,7 +108,7 @@ def load_run(path: Path | str, device: str | torch.device = "cpu") -> Run:
     """
     path = Path(path)
     config = load_config(path / CONFIG)
-    model = AIR(config.model)
+    model = make_objective(config).model
     position = load_model(path / CHECKPOINT, model)
     return Run(path, config, model.to(device).eval(), position)
 
@@ -257,18 +274,14 @@ def report_run(run: Run, scenes: Scenes) -> Path:
     evaluation = _read_evaluation(run)
     if evaluation.get("data") != HELD_OUT:
         evaluation = evaluate_run(run, scenes)
-    some = scenes[:REPORT_SCENES]
-    found = detect(run.model, some.pixels())
-    used = torch.arange(found.windows.shape[1]) < found.count[:, None]
     data = ReportData(
         title=f"airscene: {run.path.name}",
         config=dataclasses.asdict(run.config),
         metrics=read_metrics(run.path),
         evaluation=evaluation,
         stages=load_snapshots(run.path),
-        windows=found.windows.masked_fill(~used[..., None], torch.nan).numpy(),
         canvas=(run.config.model.height, run.config.model.width),
-        mistakes=_mistakes(run, some, found),
+        **(_findings if isinstance(run.model, AIR) else _steps)(run, scenes[:REPORT_SCENES]),
     )
     return write_report(data, run.path)
 
@@ -281,6 +294,24 @@ def _read_evaluation(run: Run) -> dict[str, Any]:
         return {}
 
 
+def _findings(run: Run, scenes: Scenes) -> dict[str, Any]:
+    """Where a model of objects looks, and which scenes it counts wrong."""
+    found = detect(run.counting_model(), scenes.pixels())
+    used = torch.arange(found.windows.shape[1]) < found.count[:, None]
+    windows = found.windows.masked_fill(~used[..., None], torch.nan).numpy()
+    return {"windows": windows, "mistakes": _mistakes(run, scenes, found)}
+
+
+def _steps(run: Run, scenes: Scenes) -> dict[str, Any]:
+    """How DRAW paints its canvas, step by step."""
+    model, image = run.model, scenes[telling(scenes)].pixels()
+    assert isinstance(model, DRAW)
+    inputs = image.to(next(model.parameters()).device)
+    windows = window_box(model.infer(inputs).windows)
+    canvases = model.canvases(inputs)
+    return {"drawing": (image.numpy(), canvases.cpu().numpy(), windows.cpu().numpy())}
+
+
 def _mistakes(run: Run, scenes: Scenes, found: Detections) -> tuple[View, np.ndarray] | None:
     """The first few scenes that are counted wrong, with their true counts."""
     if scenes.count is None:
@@ -291,13 +322,23 @@ def _mistakes(run: Run, scenes: Scenes, found: Detections) -> tuple[View, np.nda
     )
 
 
+def own_images(data: Path) -> tuple[Scenes, float]:
+    """The user's images at the size in which they are trained on, and by what they were shrunk.
+
+    Raises:
+        UserError: there are none, or they cannot be read.
+    """
+    scenes = training_images(data)
+    height, width = scenes.image.shape[-2:]
+    shrink = min(1.0, LARGEST_SIDE / max(height, width))
+    if shrink < 1:
+        scenes = training_images(data, (round(height * shrink), round(width * shrink)))
+    return scenes, shrink
+
+
 def _own_scenes(config: Config) -> tuple[Scenes, Scenes]:
     """The user's images, and those of them that are held out: a tenth, drawn by the seed."""
-    scenes = training_images(Path(config.data))
-    height, width = scenes.image.shape[-2:]
-    if max(height, width) > LARGEST_SIDE:
-        shrink = LARGEST_SIDE / max(height, width)
-        scenes = training_images(Path(config.data), (round(height * shrink), round(width * shrink)))
+    scenes, _ = own_images(Path(config.data))
     if len(scenes) < 2:
         raise UserError(f"--data {config.data} holds one image; training needs at least two")
     order = torch.randperm(len(scenes), generator=torch.Generator().manual_seed(config.seed))
@@ -313,6 +354,8 @@ def _with_canvas(config: Config, scenes: Scenes) -> Config:
 
 
 def _warn_of_small_n(config: Config) -> None:
+    if not isinstance(config.model, AIRConfig):
+        return
     most = max(config.scenes.counts)
     if config.model.steps < most:
         warnings.warn(

@@ -7,7 +7,7 @@ import pytest
 
 from airscene.config import Config, TrainingConfig
 from airscene.data import SceneConfig
-from airscene.experiments import estimators
+from airscene.experiments import estimators, generalization, robustness
 from airscene.experiments.estimators import EstimatorsExperiment
 from airscene.experiments.gradients import VarianceConfig
 from airscene.experiments.learning import EvaluationConfig
@@ -49,7 +49,8 @@ class SerialPool:
 @pytest.fixture
 def serial(monkeypatch) -> None:
     """All jobs run in this process."""
-    monkeypatch.setattr(estimators, "Pool", SerialPool)
+    for experiment in (estimators, generalization, robustness):
+        monkeypatch.setattr(experiment, "Pool", SerialPool)
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from airscene.experiments.gradients import (
     summarise,
 )
 from airscene.models.air import AIR
-from airscene.training.loop import Objective, make_objective
+from airscene.training.objectives import AIRObjective, make_objective
 
 
 class NoisySlope(Estimator):
@@ -35,9 +35,9 @@ class NoisySlope(Estimator):
 def test_a_known_variance_is_found(tiny):
     torch.manual_seed(0)
     model = AIR(replace(tiny.model, lstm=2, hidden=2))
-    moments = gradient_moments(
-        Objective(model, NoisySlope(model, 3.0)), torch.zeros(1, 1, 16, 16), 400
-    )
+    objective = AIRObjective(model, tiny)
+    objective.estimator = NoisySlope(model, 3.0)
+    moments = gradient_moments(objective, torch.zeros(1, 1, 16, 16), 400)
     variance = moments.variance()
     assert variance.shape == (sum(p.numel() for p in model.parameters()),)
     assert torch.allclose(variance, variance[0])

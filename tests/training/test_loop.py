@@ -290,7 +290,7 @@ def test_ctrl_c_does_not_save_a_diverged_state(
     trainer = make_trainer(log_every=50)
 
     def spoil():
-        next(trainer.model.parameters()).data.fill_(math.nan)
+        next(trainer.objective.model.parameters()).data.fill_(math.nan)
         press_ctrl_c()
 
     before_step(trainer, 8, spoil)

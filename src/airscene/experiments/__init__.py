@@ -5,9 +5,13 @@ from pathlib import Path
 
 from airscene.errors import UserError
 from airscene.experiments.estimators import compare_estimators
+from airscene.experiments.generalization import generalize
+from airscene.experiments.robustness import sweep
 
 EXPERIMENTS: dict[str, Callable[[Path, Path | None, int | None, bool], str]] = {
     "estimators": compare_estimators,
+    "generalization": generalize,
+    "robustness": sweep,
 }
 """By the name that `airscene reproduce` takes: (out, data_dir, seeds, quick) to what to print."""
 

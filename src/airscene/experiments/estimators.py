@@ -5,7 +5,6 @@ was stopped.
 """
 
 import dataclasses
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -32,15 +31,13 @@ from airscene.experiments.learning import (
     learn,
 )
 from airscene.experiments.machine import describe_machine
-from airscene.experiments.pieces import finish, read_piece, write_piece
+from airscene.experiments.pieces import claim, finish, read_piece, write_piece
 from airscene.experiments.pool import Pool, pool_size
 from airscene.experiments.reference import ReferenceTask, train_reference
 from airscene.experiments.tables import accuracy_of, summary, tables
 from airscene.experiments.times import TimesTask, measure_times
 from airscene.files import write_text, write_whole
 from airscene.presets import PRESETS
-
-CONFIG = "config.json"
 
 
 @dataclass(frozen=True)
@@ -122,25 +119,6 @@ def carry_out(experiment: EstimatorsExperiment, out: Path, data_dir: Path | None
         *draw(results, out),
     ]
     return "\n".join(["", summary(results), "", *map(str, paths)])
-
-
-def claim(out: Path, experiment: EstimatorsExperiment) -> None:
-    """Writes the experiment's config.json, where there is none or one with other seeds.
-
-    Raises:
-        UserError: the folder holds something else.
-    """
-    path, given = out / CONFIG, json.loads(json.dumps(dataclasses.asdict(experiment)))
-    if out.exists() and not out.is_dir():
-        raise UserError(f"--out {out} is a file; name a folder")
-    saved = read_piece(path) if path.exists() else given
-    changed = [name for name in given if saved.get(name) != given[name] and name != "seeds"]
-    if changed:
-        raise UserError(
-            f"--out {out} holds an experiment with other settings ({', '.join(changed)}); "
-            f"name another folder"
-        )
-    write_piece(path, given)
 
 
 def measure(experiment: EstimatorsExperiment, out: Path, data_dir: Path | None, pool: Pool) -> None:

@@ -20,10 +20,10 @@ from airscene.experiments.machine import best_device
 from airscene.experiments.pieces import write_piece
 from airscene.experiments.reference import stage_path
 from airscene.files import write_whole
-from airscene.models.air import AIR
+from airscene.models.air import AIR, AIRConfig
 from airscene.schedules import Points, value_at
 from airscene.training.checkpoints import load_model
-from airscene.training.loop import Objective, make_objective
+from airscene.training.objectives import AIRObjective
 from airscene.training.streams import FreshScenes, Share
 
 GROUPS = ("presence head", "where head", "LSTM", "encoder", "decoder")
@@ -78,6 +78,12 @@ class VarianceTask:
         return self.folder / f"{self.name}.json"
 
     @property
+    def air(self) -> AIRConfig:
+        """The model, which must be AIR: the groups are those of its parameters."""
+        assert isinstance(self.base.model, AIRConfig)
+        return self.base.model
+
+    @property
     def live(self) -> Path:
         """By stage, which parameters take part; `EXACT` writes it."""
         return self.folder / "live.safetensors"
@@ -96,7 +102,7 @@ def measure_variance(task: VarianceTask) -> None:
     if task.name == EXACT:
         live = {stage: moments.ever_nonzero().cpu() for stage, moments in found.items()}
         write_whole(task.live, lambda path: save_file(live, path))
-    live, labels = load_file(task.live), group_labels(AIR(task.base.model))
+    live, labels = load_file(task.live), group_labels(AIR(task.air))
     table = {
         stage: summarise(moments.variance().cpu(), labels, live[stage])
         for stage, moments in found.items()
@@ -127,7 +133,7 @@ class Moments:
         return (self.mean != 0) | (self.square != 0)
 
 
-def gradient_moments(objective: Objective, image: Tensor, draws: int) -> Moments:
+def gradient_moments(objective: AIRObjective, image: Tensor, draws: int) -> Moments:
     """Moments, over an estimate's noise, of the gradient by the model's parameters, flat.
 
     Args:
@@ -145,7 +151,7 @@ def gradient_moments(objective: Objective, image: Tensor, draws: int) -> Moments
     return moments
 
 
-def adapt(objective: Objective, images: Iterator[Tensor], settings: VarianceConfig) -> None:
+def adapt(objective: AIRObjective, images: Iterator[Tensor], settings: VarianceConfig) -> None:
     """Lets the estimator's own parameters and averages adapt while the model stays as it is."""
     if not has_state(objective.estimator):
         return
@@ -200,7 +206,8 @@ def _moments(
 ) -> Moments:
     """Moments of the gradient at a stage, with the same batch for all estimators."""
     torch.manual_seed(0)
-    objective = make_objective(replace(task.base, estimator=task.name)).to(device)
+    model = AIR(task.air).to(device)
+    objective = AIRObjective(model, replace(task.base, estimator=task.name)).to(device)
     load_model(stage_path(task.reference, stage), objective.model)
     objective.estimator.anneal(value_at(task.base.estimation.temperature, stage))
     generator, share = torch.Generator(device).manual_seed(0), Share(task.settings.images)
@@ -210,11 +217,9 @@ def _moments(
     return gradient_moments(objective, image, task.settings.draws)
 
 
-def _noise(objective: Objective, image: Tensor) -> Tensor:
+def _noise(objective: AIRObjective, image: Tensor) -> Tensor:
     """Noise for the estimator's samples of each image, shape (B, K, N, 3 + D)."""
-    model = objective.model
-    shape = (len(image), objective.estimator.samples, model.config.steps, model.latents)
-    return torch.randn(shape, device=image.device)
+    return torch.randn(len(image), *objective.noise_shape, device=image.device)
 
 
 def _descend(optimizer: torch.optim.Optimizer, loss: Tensor, rate: float) -> None:

@@ -1,5 +1,6 @@
 """The finished pieces of an experiment: JSON files that are not computed again."""
 
+import dataclasses
 import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -19,6 +20,8 @@ class Task(Protocol):
         ...
 
 
+CONFIG = "config.json"
+
 SomeTask = TypeVar("SomeTask", bound=Task)
 
 
@@ -29,6 +32,29 @@ def finish(
     missing = [task for task in tasks if not task.path.exists()]
     for task, _ in pool.map(job, missing):
         yield task
+
+
+def claim(out: Path, experiment: Any) -> None:
+    """Writes the experiment's config.json, where there is none or one with other seeds.
+
+    Args:
+        out: the experiment's folder.
+        experiment: a dataclass with all that decides what the experiment computes.
+
+    Raises:
+        UserError: the folder holds something else.
+    """
+    path, given = out / CONFIG, json.loads(json.dumps(dataclasses.asdict(experiment)))
+    if out.exists() and not out.is_dir():
+        raise UserError(f"--out {out} is a file; name a folder")
+    saved = read_piece(path) if path.exists() else given
+    changed = [name for name in given if saved.get(name) != given[name] and name != "seeds"]
+    if changed:
+        raise UserError(
+            f"--out {out} holds an experiment with other settings ({', '.join(changed)}); "
+            f"name another folder"
+        )
+    write_piece(path, given)
 
 
 def write_piece(path: Path, value: Any) -> Path:

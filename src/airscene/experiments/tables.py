@@ -57,7 +57,7 @@ def summary(results: dict[str, Any]) -> str:
 def by_seed(results: dict[str, Any]) -> str:
     """A row an estimator, a column a seed; a star marks a run that diverged."""
     rows = [
-        [name, *(_percent(run["count_accuracy"]) + "*" * bool(run["failed"]) for run in runs)]
+        [name, *(percent(run["count_accuracy"]) + "*" * bool(run["failed"]) for run in runs)]
         for name, runs in results["runs"].items()
     ]
     seeds = [f"seed {seed}" for seed in range(results["config"]["seeds"])]
@@ -114,15 +114,16 @@ def _summary_row(name: str, results: dict[str, Any]) -> list[str]:
     mean, error = mean_error(accuracies)
     bounds = [run["bound"] for run in runs if run["bound"] is not None]
     row = [name, f"{sum(map(success, runs))} of {len(runs)}"]
-    row += [_percent(mean) + ("" if math.isnan(error) else f" ± {100 * error:.2f}")]
-    row += [_percent(min(accuracies)), f"{statistics.fmean(bounds):.1f}" if bounds else NONE]
+    row += [percent(mean) + ("" if math.isnan(error) else f" ± {100 * error:.2f}")]
+    row += [percent(min(accuracies)), f"{statistics.fmean(bounds):.1f}" if bounds else NONE]
     for accuracy in THRESHOLDS:
         row += [_time(median_time(runs, accuracy, unit)) for unit in ("step", "seconds")]
     steps = runs[0]["iterations"]
     return [*row, f"{steps:,}", f"{times[name]:.1f}"]
 
 
-def _percent(share: float | None) -> str:
+def percent(share: float | None) -> str:
+    """A share in percent, with two decimals; a dash where there is none."""
     return NONE if share is None else f"{100 * share:.2f} %"
 
 

@@ -3,10 +3,13 @@
 Generation: n ~ p(n); for each object, what ~ N(0, I) and where ~ N; the decoder paints what, the
 spatial transformer places it by where, the canvas is the sum, and x ~ N(canvas, σ²) in each pixel.
 
-Inference: an LSTM reads the image and the last object's latents; from its state come the presence
+Inference: each step attends to a place (`airscene.models.attention`), from which come the presence
 logit and the posterior over where; the window crops a glimpse, and an encoder gives the posterior
 over what. While the network runs, every earlier presence is one, so a single unrolled pass of N
 steps holds the latents and the painted objects of every count n ≤ N.
+
+With feedback (DAIR, section 3.2), a step reads not the image but what the canvas painted so far
+leaves of it. No gradient passes through that canvas: with it, training is unstable.
 """
 
 import math
@@ -23,12 +26,14 @@ from torch.distributions import Normal, kl_divergence
 from airscene import counts, spatial
 from airscene.counts import CountPosterior
 from airscene.errors import UserError
+from airscene.models.attention import Recurrent, Search
 from airscene.networks import MLP
 
 WHERE = 3  # scale, x, y
 
 START_SHIFT_STD = 0.3  # of a window's centre before squashing
 START_PAINT = -2.0  # logit of the decoder's intensity
+EDGE = 0.99  # how far towards the border a centre that was found may lie, for its atanh
 
 COUNT_PRIORS = {"geometric": counts.truncated_geometric, "binomial": counts.binomial}
 
@@ -49,8 +54,10 @@ class AIRConfig:
     """Points along each side of a glimpse."""
     what: int = 50
     """Dimensions of an object's appearance code."""
+    feedback: Literal["none", "residual"] = "none"
+    """What a step reads: none, the image (AIR); residual, the image less the canvas (DAIR)."""
     lstm: int = 256
-    """Units of the LSTM."""
+    """Units of the LSTM, which there is without feedback only."""
     hidden: int = 256
     """Units of each hidden layer of the other networks."""
     sigma: float = 0.3
@@ -196,10 +203,8 @@ class AIR(nn.Module):
         super().__init__()
         self.config = c = config
         pixels, patch = c.channels * c.height * c.width, c.channels * c.glimpse**2
-        self.image_gates = nn.Linear(pixels, 4 * c.lstm)
-        self.step_gates = nn.Linear(WHERE + c.what + c.lstm, 4 * c.lstm, bias=False)
-        self.initial_state = nn.Parameter(torch.zeros(2, c.lstm))
-        self.attend = MLP([c.lstm, c.hidden, 1 + 2 * WHERE])
+        self.attention = self._make_attention(pixels)
+        self.attend = MLP([self.attention.features, c.hidden, 1 + 2 * WHERE])
         self.encoder = MLP([patch, c.hidden, c.hidden, 2 * c.what])
         self.decoder = MLP([c.what, c.hidden, c.hidden, patch])
         self.log_odds: Tensor
@@ -221,20 +226,20 @@ class AIR(nn.Module):
             reparameterised: pass the gradient through the samples of where and what; without it,
                 they are data, and only their densities carry a gradient to the posterior.
         """
-        image_gates = self.image_gates(image.flatten(1))  # once a scene, not once a step
-        hidden, cell = (state.expand(len(image), -1) for state in self.initial_state)
-        latents = torch.zeros_like(noise[:, 0])
+        state, latents, unexplained = self.attention.start(image), noise[:, 0] * 0, image
         steps = []
         for eps in noise.unbind(1):
-            gates = image_gates + self.step_gates(torch.cat([latents, hidden], -1))
-            hidden, cell = _lstm(gates, cell)
-            logit, q_where = self._locate(hidden)
+            features, centre, state = self.attention(state, latents, unexplained)
+            logit, q_where = self._locate(features, centre)
             where = _draw(q_where, eps[:, :WHERE], reparameterised)
             window = self.window(where)
-            q_what = self._describe(spatial.crop(image, window, self.config.glimpse))
+            q_what = self._describe(spatial.crop(unexplained, window, self.config.glimpse))
             what = _draw(q_what, eps[:, WHERE:], reparameterised)
             latents = torch.cat([where, what], -1)
-            steps.append((logit, q_where, q_what, where, what, window))
+            painted = self.paint(where, what)
+            if self.config.feedback == "residual":
+                unexplained = unexplained - painted.detach()
+            steps.append((logit, q_where, q_what, where, what, window, painted))
         return self._assemble(image, steps)
 
     @torch.no_grad()
@@ -320,38 +325,46 @@ class AIR(nn.Module):
         return torch.stack([cx, cy, scale.sigmoid() * min(c.height, c.width)], -1)
 
     def paint(
-        self, where: Float[Tensor, "batch steps 3"], what: Float[Tensor, "batch steps what"]
-    ) -> Float[Tensor, "batch steps channels height width"]:
-        """Each object alone on an empty canvas, shape (B, N, C, H, W)."""
-        c = self.config
+        self, where: Float[Tensor, "*batch 3"], what: Float[Tensor, "*batch what"]
+    ) -> Float[Tensor, "*batch channels height width"]:
+        """Each object alone on an empty canvas, shape (*, C, H, W)."""
+        c, batch = self.config, where.shape[:-1]
         shape = (c.channels, c.glimpse, c.glimpse)
-        glimpse = self.decoder(what.flatten(0, 1)).sigmoid().unflatten(-1, shape)
-        objects = spatial.paste(glimpse, self.window(where).flatten(0, 1), c.height, c.width)
-        return objects.unflatten(0, where.shape[:2])
+        glimpse = self.decoder(what).sigmoid().view(-1, *shape)
+        objects = spatial.paste(glimpse, self.window(where).view(-1, WHERE), c.height, c.width)
+        return objects.view(*batch, *objects.shape[1:])
 
-    def _locate(self, hidden: Tensor) -> tuple[Tensor, Normal]:
-        """Presence logit (B, 1) and posterior over where (B, 3), from the LSTM's state."""
-        logit, loc, std = self.attend(hidden).to(hidden.dtype).split([1, WHERE, WHERE], -1)
+    def _make_attention(self, pixels: int) -> Recurrent | Search:
+        c = self.config
+        if c.feedback == "none":
+            return Recurrent(pixels, self.latents, c.lstm)
+        scale = torch.tensor([c.scale_prior[0], 0.0, 0.0])
+        return Search((c.channels, c.height, c.width), float(self.window(scale)[2]), c.glimpse)
+
+    def _locate(self, features: Tensor, centre: Tensor) -> tuple[Tensor, Normal]:
+        """Presence logit (B, 1) and posterior over where (B, 3), departing from a centre (B, 2)."""
+        logit, loc, std = self.attend(features).to(self.log_odds.dtype).split([1, WHERE, WHERE], -1)
+        scale, shift = loc.split([1, 2], -1)
+        loc = torch.cat([scale, shift + (EDGE * centre).atanh()], -1)
         return logit, _normal(loc, F.softplus(std))
 
     def _describe(self, glimpse: Tensor) -> Normal:
         """Posterior over what (B, D), from a glimpse (B, C, size, size)."""
-        loc, std = self.encoder(glimpse.flatten(1)).to(self.initial_state.dtype).chunk(2, -1)
+        loc, std = self.encoder(glimpse.flatten(1)).to(self.log_odds.dtype).chunk(2, -1)
         return _normal(loc, F.softplus(std))
 
     def _assemble(self, image: Tensor, steps: list[tuple]) -> Inference:
-        """Stacks what each step found and paints all objects at once."""
-        logits, q_where, q_what, where, what, window = zip(*steps, strict=True)
-        where, what = torch.stack(where, 1), torch.stack(what, 1)
+        """Stacks what each step found and painted."""
+        logits, q_where, q_what, where, what, window, painted = zip(*steps, strict=True)
         return Inference(
             image=image,
             posterior=CountPosterior(torch.cat(logits, -1)),
             q_where=_stack(q_where),
             q_what=_stack(q_what),
-            where=where,
-            what=what,
+            where=torch.stack(where, 1),
+            what=torch.stack(what, 1),
             window=torch.stack(window, 1),
-            objects=self.paint(where, what),
+            objects=torch.stack(painted, 1),
             prior=self.prior(len(steps)),
             sigma=self.config.sigma,
         )
@@ -375,13 +388,6 @@ def _canvas(objects: Tensor, count: Tensor) -> Tensor:
     """The sum of the first `count` of objects (B, N, C, H, W), shape (B, C, H, W)."""
     presence = counts.presence_of(count, objects.shape[1])
     return torch.einsum("bn,bnchw->bchw", presence, objects)
-
-
-def _lstm(gates: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
-    """New hidden state and cell from the pre-activations of the four gates."""
-    enter, keep, new, out = gates.chunk(4, -1)
-    cell = (keep + 1).sigmoid() * cell + enter.sigmoid() * new.tanh()  # + 1: remember at first
-    return out.sigmoid() * cell.tanh(), cell
 
 
 def _draw(q: Normal, noise: Tensor, reparameterised: bool) -> Tensor:

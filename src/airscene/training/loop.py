@@ -13,17 +13,14 @@ from accelerate.utils import broadcast_object_list
 from torch import Tensor, nn
 from torch._dynamo.exc import BackendCompilerFailed
 
-from airscene import evaluation
 from airscene.config import Config, TrainingConfig
 from airscene.data import Scenes
-from airscene.detections import detect
 from airscene.errors import UserError
-from airscene.estimators import ESTIMATORS, Estimator, Sizes
-from airscene.models.air import AIR
 from airscene.schedules import value_at
 from airscene.training.checkpoints import Position, load_checkpoint, save_checkpoint
 from airscene.training.interrupt import Interrupt
 from airscene.training.logging import Log, Meter, Progress
+from airscene.training.objectives import make_objective, make_optimizer
 from airscene.training.snapshots import save_snapshot, snapshot_steps
 from airscene.training.streams import Share, Stream
 
@@ -34,31 +31,6 @@ COMPILE_PAYS = 20_000  # steps on a CPU from which compiling gains more than it 
 
 class DivergedError(UserError):
     """Training left the finite numbers; the last good checkpoint is kept."""
-
-
-class Objective(nn.Module):
-    """Model and estimator as one call, so that accelerate wraps and torch compiles one module.
-
-    Args:
-        model: what is trained.
-        estimator: turns its inference into a loss.
-    """
-
-    def __init__(self, model: AIR, estimator: Estimator):
-        super().__init__()
-        self.model, self.estimator = model, estimator
-
-    def forward(self, image: Tensor, noise: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """The loss of a batch, and scalars by name for the log.
-
-        Args:
-            image: images in [0, 1], shape (B, C, H, W).
-            noise: for the estimator's K samples of each image, shape (B, K, N, 3 + D).
-        """
-        rows = image.repeat_interleave(self.estimator.samples, 0)
-        inference = self.model(rows, noise.flatten(0, 1), self.estimator.reparameterised)
-        estimate = self.estimator(inference)
-        return estimate.loss, {"elbo": estimate.bound.mean(), **estimate.diagnostics}
 
 
 @dataclass(frozen=True)
@@ -90,20 +62,13 @@ class Trainer:
         torch.manual_seed(config.seed)
         self.objective = make_objective(config)
         self.position, self.saved = Position(), 0
-        call, self.optimizer = accelerator.prepare(
-            self.objective, make_optimizer(self.objective, config.estimation.baseline_rate)
-        )
+        call, self.optimizer = accelerator.prepare(self.objective, make_optimizer(self.objective))
         self.call = compiled(call, self.settings, accelerator.device)
         self.share = Share(
             self.settings.batch, accelerator.process_index, accelerator.num_processes
         )
         self.generator = torch.Generator(accelerator.device)
         self.stages = snapshot_steps(self.settings.iterations, self.settings.snapshots)
-
-    @property
-    def model(self) -> AIR:
-        """The model in training."""
-        return self.objective.model
 
     def resume(self) -> None:
         """Goes back to the folder's checkpoint."""
@@ -150,7 +115,9 @@ class Trainer:
         loss, scalars = self.call(image, noise)
         self.optimizer.zero_grad()
         self.accelerator.backward(loss)
-        norm = self.accelerator.clip_grad_norm_(self.model.parameters(), self.settings.clip)
+        norm = self.accelerator.clip_grad_norm_(
+            self.objective.model.parameters(), self.settings.clip
+        )
         self.optimizer.step()
         return scalars | {"loss": loss.detach(), "gradient_norm": norm}
 
@@ -160,14 +127,12 @@ class Trainer:
         torch.manual_seed((seed + SEED_STRIDE * self.share.rank + 1) % 2**32)  # for the estimator
         self.generator.manual_seed(seed)
         image = self.sources.stream.draw(self.share, self.generator)
-        samples, model = self.objective.estimator.samples, self.model
-        shape = (self.share.total, samples, model.config.steps, model.latents)
+        shape = (self.share.total, *self.objective.noise_shape)
         noise = torch.randn(shape, generator=self.generator, device=image.device)
         return image, self.share.of(noise)
 
     def _apply_schedules(self, progress: float) -> None:
-        self.model.log_odds.fill_(math.log(value_at(self.settings.prior_odds, progress)))
-        self.objective.estimator.anneal(value_at(self.config.estimation.temperature, progress))
+        self.scheduled = self.objective.schedule(progress)
         rate = value_at(self.settings.learning_rate, progress)
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group["factor"]
@@ -195,7 +160,7 @@ class Trainer:
             "time": time.time(),
             "images_per_second": scalars.pop("steps_per_second") * self.share.total,
             "learning_rate": self.optimizer.param_groups[0]["lr"],
-            "prior_odds": float(self.model.log_odds.exp()),
+            **self.scheduled,
             **{f"train/{name}": value for name, value in scalars.items()},
         }
 
@@ -211,16 +176,12 @@ class Trainer:
 
     def _validate(self) -> dict[str, float]:
         """Bound and, where the truth is known, count accuracy on held-out scenes."""
-        scenes = self.sources.validation
         self.objective.eval()
         torch.manual_seed(self.config.seed)
-        row = {"validation/elbo": evaluation.elbo(self.model, scenes.pixels())}
-        self._check_finite(row["validation/elbo"])  # the last step's update is in no loss yet
-        if scenes.count is not None:
-            count = detect(self.model, scenes.pixels()).count
-            row["validation/count_accuracy"] = float((count == scenes.count).float().mean())
+        table = self.objective.validate(self.sources.validation)
+        self._check_finite(table["elbo"])  # the last step's update is in no loss yet
         self.objective.train()
-        return row
+        return {f"validation/{name}": value for name, value in table.items()}
 
     def _reason_to_stop(self, interrupt: Interrupt, log: Log, minutes: float) -> str:
         if self.position.step >= self.settings.iterations:
@@ -244,22 +205,9 @@ class Trainer:
 
     def _snapshot(self) -> None:
         if self.accelerator.is_main_process:
-            save_snapshot(self.out, self.position.step, self.model, self.sources.validation)
-
-
-def make_objective(config: Config) -> Objective:
-    """An untrained model with its estimator."""
-    model, c = AIR(config.model), config.model
-    sizes = Sizes(c.channels * c.height * c.width, c.steps, 1 + model.latents)
-    return Objective(model, ESTIMATORS[config.estimator](sizes, config.estimation))
-
-
-def make_optimizer(objective: Objective, baseline_rate: float) -> torch.optim.Optimizer:
-    """Adam; `factor` scales the schedule, for the estimator's own parameters by `baseline_rate`."""
-    groups = [{"params": [*objective.model.parameters()], "factor": 1.0}]
-    if baseline := [*objective.estimator.parameters()]:
-        groups.append({"params": baseline, "factor": baseline_rate})
-    return torch.optim.Adam(groups, fused=True)
+            save_snapshot(
+                self.out, self.position.step, self.objective.model, self.sources.validation
+            )
 
 
 def compiled(call: nn.Module, settings: TrainingConfig, device: torch.device):

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from airscene.baselines.draw import DRAW
 from airscene.data import Scenes
 from airscene.detections import detect
 from airscene.figures import View
@@ -24,12 +25,21 @@ def snapshot_steps(iterations: int, number: int) -> set[int]:
     return {int(step) for step in np.geomspace(min(FIRST, iterations), iterations, number).round()}
 
 
-def take_view(model: AIR, scenes: Scenes) -> View:
-    """Scenes with the model's reconstruction of them."""
+def take_view(model: AIR | DRAW, scenes: Scenes, steps: int | None = None) -> View:
+    """Scenes with the model's reconstruction of them, of up to `steps` objects where it has any."""
     image = scenes.pixels().cpu()
-    found = detect(model, image)
+    if isinstance(model, DRAW):
+        return _take_drawing(model, image)
+    found = detect(model, image, steps)
     canvas = found.reconstruction.clamp(0, 1)
     return View(image.numpy(), canvas.numpy(), found.windows.numpy(), found.count.numpy())
+
+
+def _take_drawing(model: DRAW, image: Tensor) -> View:
+    """Images with what DRAW makes of them: it has neither windows on objects nor a count."""
+    canvas = model.reconstruct(image.to(next(model.parameters()).device)).cpu()
+    nothing = np.zeros((len(image), 0, 4)), np.zeros(len(image), dtype=int)
+    return View(image.numpy(), canvas.numpy(), *nothing)
 
 
 def telling(scenes: Scenes) -> Tensor:
@@ -39,19 +49,23 @@ def telling(scenes: Scenes) -> Tensor:
     return torch.cat([blank[:1], filled, blank[1:]])[:SCENES]
 
 
-def save_snapshot(run: Path, step: int, model: AIR, scenes: Scenes) -> None:
+def save_snapshot(run: Path, step: int, model: AIR | DRAW, scenes: Scenes) -> None:
     """Writes the view of the first few scenes at this step, whole or not at all."""
-    view = take_view(model, scenes[telling(scenes)])
-    path = run / FOLDER / f"{step:08d}.npz"
-    write_whole(path, lambda temporary: np.savez_compressed(temporary, **vars(view)))
+    save_view(take_view(model, scenes[telling(scenes)]), run / FOLDER / f"{step:08d}.npz")
 
 
 def load_snapshots(run: Path) -> list[tuple[int, View]]:
     """All snapshots of a run, earliest first."""
     paths = sorted((run / FOLDER).glob("[0-9]*.npz"))
-    return [(int(path.stem), _load(path)) for path in paths]
+    return [(int(path.stem), load_view(path)) for path in paths]
 
 
-def _load(path: Path) -> View:
+def save_view(view: View, path: Path) -> Path:
+    """Writes a view, whole or not at all."""
+    return write_whole(path, lambda temporary: np.savez_compressed(temporary, **vars(view)))
+
+
+def load_view(path: Path) -> View:
+    """What `save_view` wrote."""
     with np.load(path, allow_pickle=False) as arrays:
         return View(**arrays)

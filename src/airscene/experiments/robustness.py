@@ -1,0 +1,215 @@
+"""Where it works: trainings over sizes of digits and canvas, σ and the prior of the windows.
+
+A user's images are of some size, and what they say of their objects is rough. The sweep trains each
+combination with many seeds and tells how many succeed. Each finished training is a file that is not
+computed again, so that the same command goes on where it was stopped.
+"""
+
+import dataclasses
+import itertools
+import math
+import statistics
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from airscene import figures
+from airscene.config import Config
+from airscene.data import load_sprites
+from airscene.errors import UserError
+from airscene.experiments.learning import EvaluationConfig, LearningTask, learn
+from airscene.experiments.machine import describe_machine
+from airscene.experiments.pieces import claim, finish, read_piece, write_piece
+from airscene.experiments.pool import Pool, pool_size
+from airscene.experiments.tables import SMOKE, accuracy_of, percent, success, table
+from airscene.files import write_text, write_whole
+from airscene.models.air import AIRConfig
+from airscene.presets import PRESETS
+
+FITTING = 0.93  # side of the window that fits a digit best, over the side of its sprite
+NOTES = (
+    "Success is a final count accuracy of at least 95 % on held-out scenes, of a run that did not "
+    "diverge. The window is that of the scale prior's mean, as a multiple of the one that fits."
+)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One combination."""
+
+    digit: int
+    """Mean side of a digit's square in pixels."""
+    canvas: int
+    """Side of the canvas in pixels."""
+    sigma: float
+    """Standard deviation of a pixel."""
+    window: float
+    """Expected side of a window, as a multiple of the one that fits a digit."""
+
+    @property
+    def name(self) -> str:
+        """A folder's name."""
+        return f"{self.digit}px-on-{self.canvas}-sigma-{self.sigma:g}-window-{self.window:g}"
+
+
+@dataclass(frozen=True)
+class RobustnessExperiment:
+    """Everything that decides what the experiment computes."""
+
+    base: Config
+    """The training that all share."""
+    digits: tuple[int, ...] = (21, 14, 10)
+    """Mean sides of a digit's square in pixels."""
+    canvases: tuple[int, ...] = (50, 64)
+    """Sides of the canvas in pixels."""
+    sigmas: tuple[float, ...] = (0.15, 0.3, 0.45)
+    """Standard deviations of a pixel."""
+    windows: tuple[float, ...] = (0.75, 1.0, 1.4)
+    """Expected sides of a window, as multiples of the one that fits."""
+    seeds: int = 10
+    """Trainings of each combination, with the seeds from 0 on."""
+    evaluation: EvaluationConfig = field(default_factory=lambda: EvaluationConfig(1, 100))
+    """What trained models are held against."""
+    quick: bool = False
+    """Whether it is a smoke test."""
+
+    def __post_init__(self):
+        if self.seeds < 1:
+            raise UserError(f"--seeds is {self.seeds}; it must be at least 1")
+
+    @property
+    def cells(self) -> list[Cell]:
+        """All combinations."""
+        axes = self.digits, self.canvases, self.sigmas, self.windows
+        return [Cell(*values) for values in itertools.product(*axes)]
+
+
+def sweep(out: Path, data_dir: Path | None, seeds: int | None, quick: bool) -> str:
+    """Sweeps; see `airscene.experiments.reproduce`."""
+    experiment = quick_experiment() if quick else full_experiment()
+    if seeds is not None:
+        experiment = replace(experiment, seeds=seeds)
+    return carry_out(experiment, out, data_dir)
+
+
+def full_experiment() -> RobustnessExperiment:
+    """DAIR on multi-MNIST, in a quarter of its preset's steps, so that the sweep can be paid."""
+    preset = PRESETS["dair"]
+    scenes = replace(preset.scenes, train_size=20_000, test_size=2_000)
+    return RobustnessExperiment(_training(replace(preset, scenes=scenes), iterations=400))
+
+
+def quick_experiment() -> RobustnessExperiment:
+    """The whole on little, to see that all of it works."""
+    preset = PRESETS["dair"]
+    scenes = replace(PRESETS["digits"].scenes, train_size=200, test_size=50)
+    model = replace(preset.model, hidden=16, what=4)
+    base = _training(replace(preset, scenes=scenes, model=model), iterations=4, batch=8)
+    return RobustnessExperiment(base, (10,), (24, 32), (0.3,), (0.75, 1.0), 1, quick=True)
+
+
+def carry_out(experiment: RobustnessExperiment, out: Path, data_dir: Path | None) -> str:
+    """Computes what is missing in the folder, then writes results, tables and the heatmap.
+
+    Returns:
+        The summary and the paths, to print.
+
+    Raises:
+        UserError: the folder holds another experiment.
+        KeyboardInterrupt: Ctrl-C; what is finished is kept, and trainings have been saved.
+    """
+    for split in ("train", "test"):  # a download or a mistake comes before the workers
+        load_sprites(experiment.base.scenes.source, split, data_dir)
+    claim(out, experiment)
+    tasks = {
+        (cell, seed): LearningTask(
+            training_of(experiment.base, cell, seed),
+            out / cell.name / f"seed-{seed}",
+            experiment.evaluation,
+            data_dir,
+        )
+        for seed in range(experiment.seeds)  # the whole grid with one seed before the next
+        for cell in experiment.cells
+    }
+    with Pool(pool_size()) as pool:
+        for task in finish(pool, learn, [*tasks.values()]):
+            accuracy = accuracy_of(read_piece(task.path))
+            print(f"{task.folder.relative_to(out)}: {percent(accuracy)} counted right", flush=True)
+    runs = {
+        cell: [read_piece(tasks[cell, seed].path) for seed in range(experiment.seeds)]
+        for cell in experiment.cells
+    }
+    results = {
+        "config": dataclasses.asdict(experiment),
+        "machine": describe_machine(),
+        "runs": {cell.name: some for cell, some in runs.items()},
+    }
+    figure = heatmap(experiment, runs)
+    paths = [
+        write_piece(out / "results.json", results),
+        write_text(out / "tables.md", tables(experiment, runs)),
+        write_whole(out / "heatmap.png", figure.savefig),
+    ]
+    return "\n".join(["", by_cell(runs), "", *map(str, paths)])
+
+
+def training_of(base: Config, cell: Cell, seed: int) -> Config:
+    """The training of a combination."""
+    assert isinstance(base.model, AIRConfig)
+    share = min(0.9, cell.window * FITTING * cell.digit / cell.canvas)
+    scale_prior = (round(math.log(share / (1 - share)), 3), base.model.scale_prior[1])
+    sides = dict(height=cell.canvas, width=cell.canvas, glimpse=min(20, cell.digit))
+    model = replace(base.model, **sides, sigma=cell.sigma, scale_prior=scale_prior)
+    size = cell.digit * base.scenes.scale_mean
+    scenes = replace(base.scenes, canvas=(cell.canvas, cell.canvas), size=size)
+    return replace(base, scenes=scenes, model=model, seed=seed)
+
+
+def tables(experiment: RobustnessExperiment, runs: dict[Cell, list[dict[str, Any]]]) -> str:
+    """All of it as a page of Markdown."""
+    quick = [SMOKE] if experiment.quick else []
+    return "\n\n".join(["# Robustness", *quick, NOTES, by_cell(runs)]) + "\n"
+
+
+def by_cell(runs: dict[Cell, list[dict[str, Any]]]) -> str:
+    """A row a combination, with the accuracy of every seed."""
+    head = ["digit, px", "canvas, px", "sigma", "window", "success", "mean", "every seed"]
+    rows = [
+        [
+            *(f"{value:g}" for value in dataclasses.astuple(cell)),
+            f"{sum(map(success, some))} of {len(some)}",
+            percent(statistics.fmean(map(accuracy_of, some))),
+            " ".join(f"{100 * accuracy_of(run):.1f}" for run in some),
+        ]
+        for cell, some in runs.items()
+    ]
+    return table(head, rows)
+
+
+def heatmap(experiment: RobustnessExperiment, runs: dict[Cell, list[dict[str, Any]]]):
+    """The success rate of every combination, a panel a size of digit and canvas."""
+    panels = itertools.product(experiment.digits, experiment.canvases)
+    rates = {
+        f"{digit} px on {canvas} px": np.array(
+            [
+                [
+                    statistics.fmean(map(success, runs[Cell(digit, canvas, sigma, window)]))
+                    for window in experiment.windows
+                ]
+                for sigma in experiment.sigmas
+            ]
+        )
+        for digit, canvas in panels
+    }
+    columns = [f"{window:g}" for window in experiment.windows]
+    rows = [f"{sigma:g}" for sigma in experiment.sigmas]
+    return figures.success_heatmaps(rates, rows, columns, len(experiment.canvases))
+
+
+def _training(config: Config, **settings: int) -> Config:
+    """The configuration with settings of training that suit many runs side by side."""
+    last = dict(validate_every=settings["iterations"], validation_scenes=500)
+    quiet = replace(config.training, snapshots=0, compile="off", **last, **settings)
+    return replace(config, training=quiet)

@@ -1,0 +1,131 @@
+"""Where to look next: the two ways in which a step of inference chooses its place.
+
+`Recurrent` is that of AIR: an LSTM reads the whole image and what the last step found, and
+remembers what has been explained. `Search` is that of DAIR: it reads what the canvas leaves of the
+image, so the canvas is its memory, and the same rule finds the first object and the ninth. Both
+return features for the network that infers presence and where, and a centre to depart from.
+"""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from airscene import spatial
+
+POINTS = 10  # an object spans so many points of the reduced picture that is searched
+CELL = 2  # points between two places that are compared
+FILTERS = 16
+INK = 80.0  # what ink counts before anything is learned; large enough to choose one place
+NEAR = 0.3  # standard deviation of the neighbourhood of the best place, in objects
+GLANCE = 1.4  # side of the region that is looked at before where is inferred, in objects
+
+State = tuple[Tensor, ...]
+
+
+class Recurrent(nn.Module):
+    """An LSTM that reads the image and the latents of the last object (paper, section 2.2).
+
+    Args:
+        pixels: values C H W of an image.
+        latents: dimensions of an object's latents.
+        units: of the LSTM.
+    """
+
+    def __init__(self, pixels: int, latents: int, units: int):
+        super().__init__()
+        self.features = units
+        self.image_gates = nn.Linear(pixels, 4 * units)
+        self.step_gates = nn.Linear(latents + units, 4 * units, bias=False)
+        self.initial_state = nn.Parameter(torch.zeros(2, units))
+
+    def start(self, image: Tensor) -> State:
+        """What the first step remembers; the image is read once a scene, not once a step."""
+        hidden, cell = (state.expand(len(image), -1) for state in self.initial_state)
+        return self.image_gates(image.flatten(1)), hidden, cell
+
+    def forward(
+        self, state: State, latents: Float[Tensor, "batch latents"], unexplained: Tensor
+    ) -> tuple[Tensor, Tensor, State]:
+        """Features (B, F), the middle of the canvas (B, 2), and what the next step remembers."""
+        image_gates, hidden, cell = state
+        gates = image_gates + self.step_gates(torch.cat([latents, hidden], -1))
+        hidden, cell = _lstm(gates, cell)
+        return hidden, torch.zeros_like(latents[:, :2]), (image_gates, hidden, cell)
+
+
+class Search(nn.Module):
+    """Goes to what is most salient in the unexplained part of the image, and glances at it.
+
+    Salience starts as local ink, so that the first windows already touch objects, however small;
+    a small convolutional network learns the rest. The best place is chosen outright, lest the
+    centre lies between two objects, and refined by averaging over its neighbourhood, through which
+    the gradient reaches the salience.
+
+    Args:
+        shape: channels, height and width of the images.
+        side: expected side of an object's window in pixels.
+        points: along each side of the glance.
+    """
+
+    places: Tensor
+
+    def __init__(self, shape: tuple[int, int, int], side: float, points: int):
+        super().__init__()
+        channels, *size = shape
+        self.side, self.points = side, points
+        self.features = 2 * channels * points**2
+        reduce = min(1, POINTS / side)
+        self.reduced = max(1, round(size[0] * reduce)), max(1, round(size[1] * reduce))
+        self.salience = nn.Sequential(
+            nn.Conv2d(channels, FILTERS, 5, CELL, padding=2),
+            nn.ELU(),
+            nn.Conv2d(FILTERS, FILTERS, 3, padding=2, dilation=2),
+            nn.ELU(),
+            nn.Conv2d(FILTERS, 1, 1),
+        )
+        self.register_buffer("places", self._places(size), persistent=False)
+
+    def start(self, image: Tensor) -> State:
+        """What the first step remembers: the image, from which the canvas is told."""
+        return (image,)
+
+    def forward(
+        self,
+        state: State,
+        latents: Tensor,
+        unexplained: Float[Tensor, "batch channels height width"],
+    ) -> tuple[Tensor, Tensor, State]:
+        """Features (B, F), the centre to depart from (B, 2) in [-1, 1], and the state."""
+        centre = self.find(unexplained)
+        window = torch.cat([centre, torch.full_like(centre[:, :1], GLANCE * self.side)], -1)
+        glance = spatial.crop(torch.cat([unexplained, state[0]], 1), window, self.points)
+        extent = centre.new_tensor(unexplained.shape[:-3:-1])  # width, height
+        return glance.flatten(1), 2 * centre / extent - 1, state
+
+    def find(
+        self, unexplained: Float[Tensor, "batch channels height width"]
+    ) -> Float[Tensor, "batch 2"]:
+        """The most salient place (x, y) of each image in pixels, shape (B, 2)."""
+        reduced = F.adaptive_avg_pool2d(unexplained, self.reduced)
+        ink = F.avg_pool2d(reduced.mean(1, keepdim=True), 5, CELL, padding=2)
+        salience = (INK * ink + self.salience(reduced).to(ink.dtype)).flatten(1)  # (B, places)
+        best = self.places[salience.argmax(-1)]
+        distance = torch.cdist(best, self.places) / (NEAR * self.side)
+        weight = (salience - distance.square() / 2).softmax(-1).unsqueeze(-1)
+        return (weight * self.places).sum(1)  # no matrix product, which bf16 would make coarse
+
+    def _places(self, size: list[int]) -> Float[Tensor, "places 2"]:
+        """The centres (x, y) in pixels of what is compared."""
+        y, x = (
+            (torch.arange(0, points, CELL) + 0.5) * pixels / points
+            for points, pixels in zip(self.reduced, size, strict=True)
+        )
+        return torch.cartesian_prod(y, x).flip(-1)
+
+
+def _lstm(gates: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
+    """New hidden state and cell from the pre-activations of the four gates."""
+    enter, keep, new, out = gates.chunk(4, -1)
+    cell = (keep + 1).sigmoid() * cell + enter.sigmoid() * new.tanh()  # + 1: remember at first
+    return out.sigmoid() * cell.tanh(), cell
