@@ -249,3 +249,47 @@ def test_an_animation_that_cannot_be_written_leaves_the_old_one(tmp_path, monkey
     with pytest.raises(UserError, match="No space left"):
         figures.save_gif([Image.new("RGB", (4, 4))], path, 0.5)
     assert path.read_bytes() == b"old" and list(tmp_path.iterdir()) == [path]
+
+
+# --- generalisation and robustness
+
+
+def curves(number: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    return [(np.arange(1.0, 5.0), np.linspace(0, 1, 4) + 0.1 * run) for run in range(number)]
+
+
+def seen_by(count: int) -> View:
+    image = np.random.default_rng(0).random((4, 1, 10, 12))
+    windows = np.tile([2.0, 2.0, 8.0, 9.0], (4, 3, 1))
+    return View(image, image, windows, np.full(4, count))
+
+
+def test_models_are_compared_by_what_they_make_of_the_same_scenes_and_by_curves():
+    views = {"AIR": seen_by(1), "DAIR": seen_by(3)}
+    bounds = {"AIR": curves(2), "DAIR": curves(1)}
+    figure = figures.generalization(views, bounds, {"DAIR": curves(3)})
+    left, right = figure.subfigs
+    assert len(left.axes) == 3 * 4  # scenes and two models
+    assert [len(axes.patches) for axes in left.axes[4:]] == [1] * 4 + [3] * 4
+    assert [len(axes.lines) for axes in right.axes] == [3, 3]
+    labels = [text.get_text() for text in right.axes[0].get_legend().get_texts()]
+    assert labels == ["AIR", "DAIR"]  # one a model and not one a run
+
+
+def test_without_a_bound_the_shares_alone_are_drawn():
+    figure = figures.generalization({"AIR": seen_by(1)}, {}, {"AIR": curves(1)})
+    (axes,) = figure.subfigs[1].axes
+    assert axes.get_ylabel() == "counted right" and axes.get_xlabel() == "training iteration"
+
+
+def test_counts_of_training_are_shaded():
+    (axes,) = figures.accuracy_by_count({"AIR": curves(2)}, seen=(0, 1)).axes
+    assert len(axes.patches) == 2 and len(axes.lines) == 2
+
+
+def test_every_cell_of_a_heatmap_tells_its_rate():
+    rates = {"a": np.array([[0.0, 0.5]]), "b": np.array([[1.0, 0.25]])}
+    figure = figures.success_heatmaps(rates, ["0.3"], ["0.8", "1"], 2)
+    told = [[text.get_text() for text in axes.texts] for axes in figure.axes]
+    assert told == [["0%", "50%"], ["100%", "25%"]]
+    assert [axes.get_title() for axes in figure.axes] == ["a", "b"]

@@ -1,10 +1,13 @@
 """Training must learn: a step that runs is not enough."""
 
+from dataclasses import replace
+
 from airscene.config import Config, TrainingConfig
 from airscene.data import SceneConfig, compose_split
 from airscene.detections import detect
 from airscene.evaluation import agreement
 from airscene.models.air import AIRConfig
+from airscene.presets import DAIR_TRAINING
 from airscene.runs import TEST_SEED, load_run, train_run
 
 CONFIG = Config(
@@ -23,6 +26,44 @@ CONFIG = Config(
         compile="off",
     ),
 )
+
+SMALL = Config(
+    scenes=SceneConfig(canvas=(32, 32), size=13.0, train_size=10_000, test_size=1000),
+    model=AIRConfig(
+        feedback="residual",
+        height=32,
+        width=32,
+        glimpse=10,
+        what=20,
+        hidden=128,
+        scale_prior=(-0.85, 0.1),
+    ),
+    training=replace(
+        DAIR_TRAINING,
+        iterations=300,
+        batch=128,
+        validate_every=300,
+        validation_scenes=500,
+        snapshots=0,
+        compile="off",
+    ),
+)
+
+
+def test_dair_counts_small_objects_and_more_of_them_than_it_ever_saw(tmp_path):
+    """Trains on 0 to 2 digits of 10 pixels; seen for seeds 0 and 1: 99.6 and 99.7 %.
+
+    Scenes of 3, with up to 6 allowed: 97.4 and 97.8 %. A model that learned to stop after two
+    counts none of them.
+    """
+    train_run(SMALL, tmp_path)
+    model = load_run(tmp_path).model
+    scenes = compose_split(SMALL.scenes, "test", TEST_SEED)
+    table = agreement(scenes, detect(model, scenes.pixels()))
+    assert table["count_accuracy"] > 0.95
+    assert table["box_mean_iou"] > 0.75
+    more = compose_split(replace(SMALL.scenes, counts=(3,)), "test", TEST_SEED)
+    assert agreement(more, detect(model, more.pixels(), steps=6))["count_accuracy"] > 0.8
 
 
 def test_counts_and_places_are_learned_without_a_label(tmp_path):
