@@ -14,7 +14,6 @@ import numpy as np
 
 from airscene import figures
 from airscene.config import Config
-from airscene.data import load_sprites
 from airscene.errors import UserError
 from airscene.estimators import ESTIMATORS
 from airscene.experiments.gradients import (
@@ -31,7 +30,7 @@ from airscene.experiments.learning import (
     learn,
 )
 from airscene.experiments.machine import describe_machine
-from airscene.experiments.pieces import claim, finish, read_piece, write_piece
+from airscene.experiments.pieces import begin, finish, read_piece, write_piece
 from airscene.experiments.pool import Pool, pool_size
 from airscene.experiments.reference import ReferenceTask, train_reference
 from airscene.experiments.tables import accuracy_of, summary, tables
@@ -106,9 +105,7 @@ def carry_out(experiment: EstimatorsExperiment, out: Path, data_dir: Path | None
         UserError: the folder holds another experiment.
         KeyboardInterrupt: Ctrl-C; what is finished is kept, and trainings have been saved.
     """
-    for split in ("train", "test"):  # a download or a mistake comes before the workers
-        load_sprites(experiment.base.scenes.source, split, data_dir)
-    claim(out, experiment)
+    begin(out, experiment, experiment.base.scenes.source, data_dir)
     with Pool(pool_size()) as pool:
         measure(experiment, out, data_dir, pool)
         train_all(experiment, out, data_dir, pool)

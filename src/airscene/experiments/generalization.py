@@ -16,11 +16,10 @@ import numpy as np
 
 from airscene import figures
 from airscene.config import Config
-from airscene.data import load_sprites
 from airscene.errors import UserError
 from airscene.experiments.generalization_tables import accuracy, counters, summary, tables, told
 from airscene.experiments.machine import describe_machine
-from airscene.experiments.pieces import claim, finish, read_piece, write_piece
+from airscene.experiments.pieces import begin, finish, read_piece, write_piece
 from airscene.experiments.pool import Pool, pool_size
 from airscene.experiments.unseen import ExamConfig, UnseenTask, examine
 from airscene.files import write_text, write_whole
@@ -122,10 +121,8 @@ def carry_out(experiment: GeneralizationExperiment, out: Path, data_dir: Path | 
         UserError: the folder holds another experiment.
         KeyboardInterrupt: Ctrl-C; what is finished is kept, and trainings have been saved.
     """
-    for config in experiment.models.values():  # a download or a mistake comes before the workers
-        for split in ("train", "test"):
-            load_sprites(config.scenes.source, split, data_dir)
-    claim(out, experiment)
+    for config in experiment.models.values():
+        begin(out, experiment, config.scenes.source, data_dir)
     tasks = tasks_of(experiment, out, data_dir)
     with Pool(pool_size()) as pool:
         for task in finish(pool, examine, [*tasks.values()]):

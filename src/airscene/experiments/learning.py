@@ -1,6 +1,5 @@
 """Trainings to the end, held against held-out scenes."""
 
-from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ import torch
 from airscene.config import Config
 from airscene.evaluation import evaluate
 from airscene.experiments.machine import best_device
-from airscene.experiments.pieces import write_piece
+from airscene.experiments.pieces import logged, write_piece
 from airscene.runs import load_run, test_scenes, train_run
 from airscene.training.logging import read_metrics
 from airscene.training.loop import CHECKPOINT, DivergedError
@@ -56,12 +55,7 @@ def learn(task: LearningTask) -> None:
     Raises:
         KeyboardInterrupt: it was told to stop, and has saved where it was.
     """
-    task.folder.mkdir(parents=True, exist_ok=True)
-    with (
-        (task.folder / "log.txt").open("a", encoding="utf-8") as log,
-        redirect_stdout(log),
-        redirect_stderr(log),
-    ):
+    with logged(task.folder):
         failed = _train(task)
         table = {"estimator": task.config.estimator, "seed": task.config.seed, "failed": failed}
         write_piece(task.path, table | _course(task) | _evaluation(task))

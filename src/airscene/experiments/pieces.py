@@ -3,9 +3,12 @@
 import dataclasses
 import json
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+from airscene.data import load_sprites
+from airscene.data.sprites import Source
 from airscene.errors import UserError
 from airscene.experiments.pool import Pool
 from airscene.files import finite, write_text
@@ -34,6 +37,23 @@ def finish(
         yield task
 
 
+def begin(out: Path, experiment: Any, source: Source, data_dir: Path | None) -> None:
+    """Sees to it that nothing is missing before worker processes start.
+
+    Args:
+        out: the experiment's folder, to be claimed.
+        experiment: see `claim`.
+        source: sprites that the experiment composes scenes of, to be downloaded if need be.
+        data_dir: where they lie, if they are not to be downloaded.
+
+    Raises:
+        UserError: the sprites are not to be had, or the folder holds something else.
+    """
+    for split in ("train", "test"):
+        load_sprites(source, split, data_dir)
+    claim(out, experiment)
+
+
 def claim(out: Path, experiment: Any) -> None:
     """Writes the experiment's config.json, where there is none or one with other seeds.
 
@@ -55,6 +75,18 @@ def claim(out: Path, experiment: Any) -> None:
             f"name another folder"
         )
     write_piece(path, given)
+
+
+@contextmanager
+def logged(folder: Path) -> Iterator[None]:
+    """What is printed meanwhile goes to the folder's log.txt."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (
+        (folder / "log.txt").open("a", encoding="utf-8") as log,
+        redirect_stdout(log),
+        redirect_stderr(log),
+    ):
+        yield
 
 
 def write_piece(path: Path, value: Any) -> Path:

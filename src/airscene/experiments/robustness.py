@@ -17,11 +17,10 @@ import numpy as np
 
 from airscene import figures
 from airscene.config import Config
-from airscene.data import load_sprites
 from airscene.errors import UserError
 from airscene.experiments.learning import EvaluationConfig, LearningTask, learn
 from airscene.experiments.machine import describe_machine
-from airscene.experiments.pieces import claim, finish, read_piece, write_piece
+from airscene.experiments.pieces import begin, finish, read_piece, write_piece
 from airscene.experiments.pool import Pool, pool_size
 from airscene.experiments.tables import SMOKE, accuracy_of, percent, success, table
 from airscene.files import write_text, write_whole
@@ -120,9 +119,7 @@ def carry_out(experiment: RobustnessExperiment, out: Path, data_dir: Path | None
         UserError: the folder holds another experiment.
         KeyboardInterrupt: Ctrl-C; what is finished is kept, and trainings have been saved.
     """
-    for split in ("train", "test"):  # a download or a mistake comes before the workers
-        load_sprites(experiment.base.scenes.source, split, data_dir)
-    claim(out, experiment)
+    begin(out, experiment, experiment.base.scenes.source, data_dir)
     tasks = {
         (cell, seed): LearningTask(
             training_of(experiment.base, cell, seed),

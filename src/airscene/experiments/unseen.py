@@ -1,6 +1,5 @@
 """One training, held against numbers of objects that it saw and numbers that it never saw."""
 
-from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from airscene.config import Config
 from airscene.data import Scenes, compose_split
 from airscene.detections import detect
 from airscene.experiments.machine import best_device
-from airscene.experiments.pieces import write_piece
+from airscene.experiments.pieces import logged, write_piece
 from airscene.experiments.reference import ReferenceTask, stage_path, train_reference
 from airscene.models.air import AIR
 from airscene.training.checkpoints import load_model
@@ -88,15 +87,9 @@ def examine(task: UnseenTask) -> None:
     Raises:
         KeyboardInterrupt: it was told to stop, and has saved where it was.
     """
-    task.folder.mkdir(parents=True, exist_ok=True)
-    with (
-        (task.folder / "log.txt").open("a", encoding="utf-8") as log,
-        redirect_stdout(log),
-        redirect_stderr(log),
-    ):
-        reference = ReferenceTask(task.config, task.folder, task.stages, task.data_dir)
-        if not reference.path.exists():
-            train_reference(reference)
+    with logged(task.folder):
+        if not all(stage_path(task.folder, stage).exists() for stage in task.stages):
+            train_reference(ReferenceTask(task.config, task.folder, task.stages, task.data_dir))
         models = {stage: _load(task, stage) for stage in task.stages}
         torch.manual_seed(0)
         table = {

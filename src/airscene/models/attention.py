@@ -100,8 +100,9 @@ class Search(nn.Module):
         centre = self.find(unexplained)
         window = torch.cat([centre, torch.full_like(centre[:, :1], GLANCE * self.side)], -1)
         glance = spatial.crop(torch.cat([unexplained, state[0]], 1), window, self.points)
-        extent = centre.new_tensor(unexplained.shape[:-3:-1])  # width, height
-        return glance.flatten(1), 2 * centre / extent - 1, state
+        height, width = unexplained.shape[-2:]
+        x, y = centre.unbind(-1)
+        return glance.flatten(1), torch.stack([2 * x / width - 1, 2 * y / height - 1], -1), state
 
     def find(
         self, unexplained: Float[Tensor, "batch channels height width"]

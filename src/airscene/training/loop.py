@@ -62,6 +62,7 @@ class Trainer:
         torch.manual_seed(config.seed)
         self.objective = make_objective(config)
         self.position, self.saved = Position(), 0
+        self.scheduled: dict[str, float] = {}
         call, self.optimizer = accelerator.prepare(self.objective, make_optimizer(self.objective))
         self.call = compiled(call, self.settings, accelerator.device)
         self.share = Share(

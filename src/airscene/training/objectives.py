@@ -15,10 +15,10 @@ from airscene.estimators import ESTIMATORS, Sizes
 from airscene.models.air import AIR
 from airscene.schedules import value_at
 
-Model = TypeVar("Model", AIR, DRAW)
+Kind = TypeVar("Kind", AIR, DRAW)
 
 
-class Objective(nn.Module, Generic[Model]):
+class Objective(nn.Module, Generic[Kind]):
     """A model and its loss as one call, so that accelerate wraps and torch compiles one module.
 
     Args:
@@ -26,7 +26,7 @@ class Objective(nn.Module, Generic[Model]):
         noise_shape: shape of the standard normal noise that `forward` takes for each image.
     """
 
-    def __init__(self, model: Model, noise_shape: tuple[int, ...]):
+    def __init__(self, model: Kind, noise_shape: tuple[int, ...]):
         super().__init__()
         self.model, self.noise_shape = model, noise_shape
 
