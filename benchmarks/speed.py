@@ -36,6 +36,7 @@ def main() -> None:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     result = {"machine": machine(), "compiled": options.compile}
     result["steps"] = [time_step(n, options.compile, device) for n in STEPS]
+    result["feedback"] = [time_feedback(n, options.compile, device) for n in STEPS]
     result["inference_images_per_second"] = time_inference(device)
     result["scenes_per_second_one_core"] = time_composer(options.data_dir)
     result["peak_memory_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
@@ -44,6 +45,12 @@ def main() -> None:
             "N = {steps}: step {ms:.1f} ms, matrix product {product_ms:.1f} ms, "
             "ratio {ratio:.2f}, {gflop:.2f} GFLOP".format(**row)
         )
+    for row in result["feedback"]:
+        print(
+            "N = {steps}: AIR {air_ms:.1f} ms, DAIR {dair_ms:.1f} ms, ratio {ratio:.2f}".format(
+                **row
+            )
+        )
     for name in ("inference_images_per_second", "scenes_per_second_one_core", "peak_memory_mib"):
         print(f"{name}: {result[name]:,.0f}")
     write_result("speed-compiled" if options.compile else "speed", result)
@@ -51,12 +58,37 @@ def main() -> None:
 
 def time_step(steps: int, compile_it: bool, device: torch.device) -> dict:
     """One training step at batch 64, and the matrix product that costs the same operations."""
-    config = PRESETS["multi-mnist"]
+    step, flops = make_step("multi-mnist", steps, compile_it, device)
+    side = round((flops / 2) ** (1 / 3))
+    left, right = torch.rand(2, side, side, device=device)
+    ms, product_ms = compare(step, lambda: left @ right, device)
+    return {
+        "steps": steps,
+        "ms": ms,
+        "product_ms": product_ms,
+        "ratio": ms / product_ms,
+        "gflop": flops / 1e9,
+    }
+
+
+def time_feedback(steps: int, compile_it: bool, device: torch.device) -> dict:
+    """One training step of AIR and of DAIR, in turns."""
+    names = ("multi-mnist", "dair")
+    air, dair = (make_step(name, steps, compile_it, device)[0] for name in names)
+    air_ms, dair_ms = compare(air, dair, device)
+    return {"steps": steps, "air_ms": air_ms, "dair_ms": dair_ms, "ratio": dair_ms / air_ms}
+
+
+def make_step(
+    preset: str, steps: int, compile_it: bool, device: torch.device
+) -> tuple[Callable[[], None], int]:
+    """A training step of a preset with N steps at batch 64, and its floating-point operations."""
+    config = PRESETS[preset]
     config = replace(config, model=replace(config.model, steps=steps))
     objective = make_objective(config).to(device)
     optimizer = make_optimizer(objective)
     image = torch.rand(BATCH, 1, 50, 50, device=device)
-    noise = torch.randn(BATCH, steps, objective.model.latents, device=device)
+    noise = torch.randn(BATCH, *objective.noise_shape, device=device)
     with FlopCounterMode(display=False) as counter:
         objective(image, noise)[0].backward()
     settings = replace(config.training, compile="on" if compile_it else "off")
@@ -69,17 +101,7 @@ def time_step(steps: int, compile_it: bool, device: torch.device) -> dict:
         torch.nn.utils.clip_grad_norm_(objective.parameters(), config.training.clip)
         optimizer.step()
 
-    flops = counter.get_total_flops()
-    side = round((flops / 2) ** (1 / 3))
-    left, right = torch.rand(2, side, side, device=device)
-    ms, product_ms = compare(step, lambda: left @ right, device)
-    return {
-        "steps": steps,
-        "ms": ms,
-        "product_ms": product_ms,
-        "ratio": ms / product_ms,
-        "gflop": flops / 1e9,
-    }
+    return step, counter.get_total_flops()
 
 
 def compare(first: Callable, second: Callable, device: torch.device) -> tuple[float, float]:
