@@ -58,6 +58,11 @@ def test_what_is_chosen_fits_the_images():
     assert any("--model.steps 5" in reason and "up to 3" in reason for reason in choice.reasons)
 
 
+def test_small_objects_have_a_smaller_sigma():
+    small = squares((3, 3), side=6)
+    assert choose(Config(), scenes_of(small, small), 6).config.model.sigma == pytest.approx(0.18)
+
+
 def test_what_is_not_chosen_stays():
     config = Config(seed=4)
     chosen = choose(config, scenes_of(squares((3, 3))), SIZE).config

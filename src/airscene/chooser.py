@@ -19,6 +19,7 @@ GLIMPSE = (8, 28)  # fewest and most points along a glimpse
 SPARE = 2  # steps beyond the largest count seen
 MOST = 20  # steps, whatever is seen
 SIGMA = 0.3  # for objects as bright as can be
+PAYING = 10.0  # pixels of an object; a smaller one has too little ink to pay for itself at that σ
 LOOKED_AT = 500  # images, the first ones
 WORK = 4_000_000  # pixels painted in a step: batch times steps times area
 BATCHES = (64, 256)  # fewest and most images in a step
@@ -63,7 +64,7 @@ def choose(config: Config, scenes: Scenes, object_size: float) -> Choice:
         steps=min(MOST, largest + SPARE),
         glimpse=min(max(round(window), GLIMPSE[0]), GLIMPSE[1]),
         scale_prior=(round(math.log(window / (shorter - window)), 2), 0.15),
-        sigma=round(SIGMA * contrast, 3),
+        sigma=round(SIGMA * contrast * min(1.0, object_size / PAYING), 3),
     )
     batch = _batch(model)
     chosen = replace(config, model=model, training=replace(config.training, batch=batch))
@@ -138,6 +139,6 @@ def _reasons(
         f"{object_size:.0f} px",
         f"--model.glimpse {model.glimpse}: about a point a pixel",
         f"--model.steps {model.steps}: images seem to hold up to {largest}, and {SPARE} to spare",
-        f"--model.sigma {model.sigma}: objects reach an intensity of {contrast:.2f}",
+        f"--model.sigma {model.sigma}: objects of this size reach an intensity of {contrast:.2f}",
         f"--training.batch {batch}: fits the size of images and N",
     )

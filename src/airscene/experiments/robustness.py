@@ -63,9 +63,9 @@ class RobustnessExperiment:
     """Mean sides of a digit's square in pixels."""
     canvases: tuple[int, ...] = (50, 64)
     """Sides of the canvas in pixels."""
-    sigmas: tuple[float, ...] = (0.15, 0.3, 0.45)
+    sigmas: tuple[float, ...] = (0.15, 0.3)
     """Standard deviations of a pixel."""
-    windows: tuple[float, ...] = (0.75, 1.0, 1.4)
+    windows: tuple[float, ...] = (0.75, 1.4)
     """Expected sides of a window, as multiples of the one that fits."""
     seeds: int = 10
     """Trainings of each combination, with the seeds from 0 on."""
