@@ -48,7 +48,7 @@ def test_a_cell_decides_scenes_and_model():
 
 def test_every_combination_has_a_cell_and_a_folder_of_its_own():
     cells = full_experiment().cells
-    assert len(cells) == 3 * 2 * 2 * 2 == len({cell.name for cell in cells})
+    assert len(cells) == 2**4 == len({cell.name for cell in cells})
 
 
 def test_a_run_that_diverged_is_no_success():

@@ -59,7 +59,7 @@ class RobustnessExperiment:
 
     base: Config
     """The training that all share."""
-    digits: tuple[int, ...] = (21, 14, 10)
+    digits: tuple[int, ...] = (21, 10)
     """Mean sides of a digit's square in pixels."""
     canvases: tuple[int, ...] = (50, 64)
     """Sides of the canvas in pixels."""
