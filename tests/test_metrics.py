@@ -8,6 +8,7 @@ from sklearn.metrics import confusion_matrix
 from airscene.metrics import (
     average_precision,
     box_iou,
+    count_accuracy,
     count_confusion,
     matched_ious,
     mean_matched_iou,
@@ -36,6 +37,7 @@ def test_the_confusion_of_counts_is_sklearns():
     true, inferred = torch.randint(0, 4, (200,)), torch.randint(0, 4, (200,))
     expected = confusion_matrix(true, inferred, labels=range(4))
     assert count_confusion(true, inferred).tolist() == expected.tolist()
+    assert count_accuracy(true, inferred) == pytest.approx(expected.trace() / 200)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from torch import Tensor
 from airscene.config import Config
 from airscene.data import Scenes
 from airscene.errors import UserError
-from airscene.models.air import AIRConfig
+from airscene.models.air import AIRConfig, scale_of
 
 MARGIN = 1.3  # side of a window, in objects: room for those that are larger than said
 SMALLEST = 5.0  # pixels of an object, after shrinking: below, there is nothing to describe
@@ -23,7 +23,6 @@ PAYING = 10.0  # pixels of an object; a smaller one has too little ink to pay fo
 LOOKED_AT = 500  # images, the first ones
 WORK = 4_000_000  # pixels painted in a step: batch times steps times area
 BATCHES = (64, 256)  # fewest and most images in a step
-BACKGROUND = 0.1  # a median pixel above this is no black background
 
 
 @dataclass(frozen=True)
@@ -63,7 +62,7 @@ def choose(config: Config, scenes: Scenes, object_size: float) -> Choice:
         channels=scenes.image.shape[1],
         steps=min(MOST, largest + SPARE),
         glimpse=min(max(round(window), GLIMPSE[0]), GLIMPSE[1]),
-        scale_prior=(round(math.log(window / (shorter - window)), 2), 0.15),
+        scale_prior=(round(scale_of(window / shorter), 2), 0.15),
         sigma=round(SIGMA * contrast * min(1.0, object_size / PAYING), 3),
     )
     batch = _batch(model)

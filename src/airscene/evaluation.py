@@ -36,9 +36,7 @@ def evaluate(
         "scenes": len(scenes),
         **found,
         "elbo": elbo(model, images),
-        "bound": _mean(
-            lambda part: model.log_likelihood(part, samples), images[:bound_scenes], model
-        ),
+        "bound": bound(model, images[:bound_scenes], samples),
         "bound_samples": samples,
         "bound_scenes": min(bound_scenes, len(scenes)),
         **speed,
@@ -59,7 +57,7 @@ def agreement(scenes: Scenes, found: Detections) -> dict[str, Any]:
     if scenes.count is None:
         return {}
     table = {
-        "count_accuracy": float((found.count == scenes.count).float().mean()),
+        "count_accuracy": metrics.count_accuracy(scenes.count, found.count),
         "count_confusion": metrics.count_confusion(scenes.count, found.count).tolist(),
         "count_mean_absolute_error": float((found.count - scenes.count).abs().float().mean()),
     }
@@ -83,12 +81,17 @@ def elbo(model: AIR | DRAW, images: Tensor) -> float:
     return _mean(lambda part: _elbo(model, part), images, model)
 
 
+def bound(model: AIR | DRAW, images: Tensor, samples: int) -> float:
+    """Mean importance-weighted bound in nats, of so many samples an image."""
+    return _mean(lambda part: model.log_likelihood(part, samples), images, model)
+
+
 def _elbo(model: AIR | DRAW, images: Tensor) -> Tensor:
     found = model.infer(images, sample=True)
     return found.elbo if isinstance(found, Drawing) else expected_bound(found)
 
 
-def _mean(bound, images: Tensor, model: AIR | DRAW) -> float:
+def _mean(value, images: Tensor, model: AIR | DRAW) -> float:
     device = next(model.parameters()).device
     with torch.no_grad():
-        return float(torch.cat([bound(part.to(device)) for part in images.split(BATCH)]).mean())
+        return float(torch.cat([value(part.to(device)) for part in images.split(BATCH)]).mean())

@@ -545,7 +545,9 @@ def generalization(
     known = {label: runs for label, runs in panels.items() if runs}
     charts = right.subplots(len(known), 1, sharex=True, squeeze=False)[:, 0]
     for axes, (label, runs) in zip(charts, known.items(), strict=True):
-        _draw_runs(axes, runs, label)
+        _plain_axes(axes)
+        axes.set_ylabel(label, **STYLE["text"])
+        _draw_runs(axes, runs)
     if bounds:
         _robust_limits(charts[0], np.concatenate([y for runs in bounds.values() for _, y in runs]))
     if accuracies:
@@ -569,7 +571,7 @@ def accuracy_by_count(runs: Mapping[str, Sequence[Curve]], seen: Sequence[int]) 
     figure, axes = _chart("objects in the scene", "scenes counted right")
     for n in seen:
         axes.axvspan(n - 0.5, n + 0.5, color=STYLE["grid"]["color"], linewidth=0, zorder=0)
-    _draw_runs(axes, runs, "scenes counted right")
+    _draw_runs(axes, runs)
     axes.set_ylim(0, 1.05)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.yaxis.set_major_formatter(PercentFormatter(1))
@@ -611,10 +613,8 @@ def success_heatmaps(
     return figure
 
 
-def _draw_runs(axes: Axes, runs: Mapping[str, Sequence[Curve]], label: str) -> None:
+def _draw_runs(axes: Axes, runs: Mapping[str, Sequence[Curve]]) -> None:
     """A line a run, in the colour of its model."""
-    _plain_axes(axes)
-    axes.set_ylabel(label, **STYLE["text"])
     for place, (name, curves) in enumerate(runs.items()):
         colour = MODEL_COLOURS[place % len(MODEL_COLOURS)]
         for index, (x, y) in enumerate(curves):

@@ -8,6 +8,11 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 
+def count_accuracy(true: Int[Tensor, "scenes"], inferred: Int[Tensor, "scenes"]) -> float:
+    """The share of scenes whose count was inferred right, in [0, 1]."""
+    return float((inferred == true).float().mean())
+
+
 def count_confusion(true: Int[Tensor, "scenes"], inferred: Int[Tensor, "scenes"]) -> Tensor:
     """How often each true count (row) was inferred as each count (column), shape (T, P)."""
     rows, columns = int(true.max()) + 1, int(inferred.max()) + 1

@@ -1,9 +1,10 @@
-"""Small networks, with nothing of AIR in them."""
+"""Small networks and what they give, with nothing of AIR in them."""
 
 from collections.abc import Sequence
 from itertools import pairwise
 
-from torch import nn
+from torch import Tensor, nn
+from torch.distributions import Normal
 
 
 class MLP(nn.Sequential):
@@ -18,3 +19,13 @@ class MLP(nn.Sequential):
         for inputs, outputs in pairwise(sizes):
             layers += [nn.Linear(inputs, outputs), nn.ELU()]
         super().__init__(*layers[:-1])
+
+
+def normal(loc: Tensor, std: Tensor) -> Normal:
+    """Independent normal distributions, their arguments unchecked: a check would wait for the GPU.
+
+    Args:
+        loc: means, of any shape.
+        std: standard deviations above zero, of the same shape.
+    """
+    return Normal(loc, std, validate_args=False)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from airscene.errors import UserError
-from airscene.experiments import learning
+from airscene.experiments import learning, reproduce
 from airscene.experiments.robustness import (
     Cell,
     RobustnessExperiment,
@@ -57,6 +57,7 @@ def test_a_run_that_diverged_is_no_success():
     assert "1 of 3" in row and "97.0 94.0 99.0" in row
 
 
-def test_no_seed_is_refused(sweep):
+def test_no_seed_is_refused(out):
     with pytest.raises(UserError, match="--seeds is 0"):
-        replace(sweep, seeds=0)
+        reproduce("robustness", out, None, seeds=0, quick=True)
+    assert not out.exists()

@@ -6,6 +6,7 @@ from airscene.experiments.gradients import GROUPS
 from airscene.experiments.tables import (
     by_seed,
     mean_error,
+    mean_percent,
     median_time,
     success,
     summary,
@@ -77,6 +78,8 @@ def test_a_single_seed_has_no_error():
     mean, error = mean_error([0.5])
     assert mean == 0.5 and math.isnan(error)
     assert mean_error([0.0, 1.0]) == (0.5, pytest.approx(0.5))
+    assert mean_percent([0.5]) == "50.00 %"
+    assert mean_percent([0.0, 1.0]) == "50.00 % ± 50.00"
 
 
 def test_the_page_has_a_table_a_stage_and_says_what_it_is():

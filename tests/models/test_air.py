@@ -8,7 +8,7 @@ from torch.distributions import Normal, kl_divergence
 from airscene.counts import all_presences, binomial, presence_of, truncated_geometric
 from airscene.errors import UserError
 from airscene.estimators import Evidence, expected_bound
-from airscene.models.air import AIR, AIRConfig, Inference
+from airscene.models.air import AIR, AIRConfig, Inference, scale_of
 
 BATCH, STEPS, HEIGHT, WIDTH, WHAT = 4, 3, 10, 12, 2
 CPU = torch.device("cpu")
@@ -226,6 +226,12 @@ def test_where_of_zero_is_the_middle_of_the_canvas(tiny_air):
     window = tiny_air.window(torch.zeros(2, 3))
     expected = torch.tensor([WIDTH / 2, HEIGHT / 2, HEIGHT / 2])  # the shorter side, halved
     torch.testing.assert_close(window, expected.expand(2, 3))
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+def test_a_scale_gives_the_share_it_was_made_of(tiny_air, share):
+    side = tiny_air.window(torch.tensor([scale_of(share), 0.0, 0.0]))[2]
+    assert float(side) == pytest.approx(share * min(HEIGHT, WIDTH))
 
 
 def test_windows_reach_towards_the_edges_of_the_canvas_and_no_further(tiny_air):

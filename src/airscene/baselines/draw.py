@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torch.distributions import Bernoulli, Normal, kl_divergence
 
 from airscene.errors import UserError
+from airscene.networks import normal
 
 GRID = 5  # parameters of a grid: x, y, log variance, log stride, log intensity
 
@@ -34,7 +35,7 @@ START_WIDTH = 0.5  # standard deviation of a filter, in strides
 PRIOR = Normal(0.0, 1.0, validate_args=False)
 
 PIXELS: dict[str, Callable[[Tensor, float], Normal | Bernoulli]] = {
-    "gaussian": lambda canvas, sigma: _normal(canvas.sigmoid(), torch.full_like(canvas, sigma)),
+    "gaussian": lambda canvas, sigma: normal(canvas.sigmoid(), torch.full_like(canvas, sigma)),
     "bernoulli": lambda canvas, _: Bernoulli(logits=canvas, validate_args=False),
 }
 
@@ -298,7 +299,7 @@ class DRAW(nn.Module):
             state, found = self._step(image, state, eps)
             steps.append(found)
         loc, std, z, windows = (torch.stack(parts, 1) for parts in zip(*steps, strict=True))
-        return Drawing(image, _normal(loc, std), z, windows, self._pixels(state.canvas))
+        return Drawing(image, normal(loc, std), z, windows, self._pixels(state.canvas))
 
     @torch.no_grad()
     def infer(
@@ -425,7 +426,3 @@ def _product(left: Tensor, middle: Tensor, right: Tensor) -> Tensor:
     """Left @ middle @ right in full precision: small, and the error is a difference of two."""
     with torch.autocast(middle.device.type, enabled=False):
         return left @ middle @ right
-
-
-def _normal(loc: Tensor, std: Tensor) -> Normal:
-    return Normal(loc, std, validate_args=False)  # validation would wait for the GPU

@@ -1,19 +1,18 @@
 """Experiments, one file each: from a config to tables and figures."""
 
-from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from airscene.errors import UserError
-from airscene.experiments.estimators import compare_estimators
-from airscene.experiments.generalization import generalize
-from airscene.experiments.robustness import sweep
+from airscene.experiments import estimators, generalization, robustness
 
-EXPERIMENTS: dict[str, Callable[[Path, Path | None, int | None, bool], str]] = {
-    "estimators": compare_estimators,
-    "generalization": generalize,
-    "robustness": sweep,
+EXPERIMENTS = {
+    "estimators": estimators,
+    "generalization": generalization,
+    "robustness": robustness,
 }
-"""By the name that `airscene reproduce` takes: (out, data_dir, seeds, quick) to what to print."""
+"""By the name that `airscene reproduce` takes; each has `full_experiment`, `quick_experiment` and
+`carry_out`."""
 
 
 def reproduce(name: str, out: Path, data_dir: Path | None, seeds: int | None, quick: bool) -> str:
@@ -23,7 +22,7 @@ def reproduce(name: str, out: Path, data_dir: Path | None, seeds: int | None, qu
         name: of the experiment.
         out: its folder.
         data_dir: where MNIST lies, if it is not to be downloaded.
-        seeds: how many seeds; the experiment's own number unless given.
+        seeds: how many seeds, at least 1; the experiment's own number unless given.
         quick: run the whole on little, as a smoke test.
 
     Returns:
@@ -34,7 +33,13 @@ def reproduce(name: str, out: Path, data_dir: Path | None, seeds: int | None, qu
     """
     if name not in EXPERIMENTS:
         raise UserError(f"experiment {name} is unknown; choose one of {', '.join(EXPERIMENTS)}")
-    return EXPERIMENTS[name](out, data_dir, seeds, quick)
+    if seeds is not None and seeds < 1:
+        raise UserError(f"--seeds is {seeds}; it must be at least 1")
+    chosen = EXPERIMENTS[name]
+    experiment = chosen.quick_experiment() if quick else chosen.full_experiment()
+    if seeds is not None:
+        experiment = replace(experiment, seeds=seeds)
+    return chosen.carry_out(experiment, out, data_dir)
 
 
 __all__ = ["EXPERIMENTS", "reproduce"]

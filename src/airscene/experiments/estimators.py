@@ -14,7 +14,6 @@ import numpy as np
 
 from airscene import figures
 from airscene.config import Config
-from airscene.errors import UserError
 from airscene.estimators import ESTIMATORS
 from airscene.experiments.gradients import (
     EXACT,
@@ -28,6 +27,7 @@ from airscene.experiments.learning import (
     EvaluationConfig,
     LearningTask,
     learn,
+    side_by_side,
 )
 from airscene.experiments.machine import describe_machine
 from airscene.experiments.pieces import begin, finish, read_piece, write_piece
@@ -60,23 +60,11 @@ class EstimatorsExperiment:
     quick: bool = False
     """Whether it is a smoke test."""
 
-    def __post_init__(self):
-        if self.seeds < 1:
-            raise UserError(f"--seeds is {self.seeds}; it must be at least 1")
-
-
-def compare_estimators(out: Path, data_dir: Path | None, seeds: int | None, quick: bool) -> str:
-    """Compares all estimators; see `airscene.experiments.reproduce`."""
-    experiment = quick_experiment() if quick else full_experiment()
-    if seeds is not None:
-        experiment = replace(experiment, seeds=seeds)
-    return carry_out(experiment, out, data_dir)
-
 
 def full_experiment() -> EstimatorsExperiment:
     """The paper's multi-MNIST."""
     return EstimatorsExperiment(
-        _training(PRESETS["multi-mnist"], validate_every=50, validation_scenes=1000)
+        side_by_side(PRESETS["multi-mnist"], validate_every=50, validation_scenes=1000)
     )
 
 
@@ -86,7 +74,7 @@ def quick_experiment() -> EstimatorsExperiment:
     small = replace(preset, scenes=replace(preset.scenes, train_size=1000, test_size=200))
     few = dict(iterations=60, batch=64, log_every=10, validate_every=20, validation_scenes=200)
     return EstimatorsExperiment(
-        _training(small, **few),
+        side_by_side(small, **few),
         seeds=1,
         rounds=5,
         variance=VarianceConfig(images=16, draws=10, adaptation=20),
@@ -105,7 +93,7 @@ def carry_out(experiment: EstimatorsExperiment, out: Path, data_dir: Path | None
         UserError: the folder holds another experiment.
         KeyboardInterrupt: Ctrl-C; what is finished is kept, and trainings have been saved.
     """
-    begin(out, experiment, experiment.base.scenes.source, data_dir)
+    begin(out, experiment, [experiment.base], data_dir)
     with Pool(pool_size()) as pool:
         measure(experiment, out, data_dir, pool)
         train_all(experiment, out, data_dir, pool)
@@ -242,13 +230,6 @@ def median_curve(runs: Sequence[dict[str, Any]]) -> tuple[np.ndarray, np.ndarray
     ]
     seconds, accuracy = np.reshape(medians, (-1, 2)).T
     return seconds, accuracy
-
-
-def _training(config: Config, **settings: int) -> Config:
-    """The configuration with settings of training that suit many runs side by side."""
-    # not compiled: that would compare how well each estimator compiles, too
-    training = replace(config.training, snapshots=0, compile="off", **settings)
-    return replace(config, training=training)
 
 
 def _with_costs(stages: dict[str, Any], times: dict[str, Any], name: str) -> dict[str, Any]:

@@ -16,14 +16,13 @@ import numpy as np
 
 from airscene import figures
 from airscene.config import Config
-from airscene.errors import UserError
 from airscene.experiments.generalization_tables import accuracy, counters, summary, tables, told
 from airscene.experiments.machine import describe_machine
 from airscene.experiments.pieces import begin, finish, read_piece, write_piece
 from airscene.experiments.pool import Pool, pool_size
 from airscene.experiments.unseen import ExamConfig, UnseenTask, examine
 from airscene.files import write_text, write_whole
-from airscene.models.air import AIRConfig
+from airscene.models.air import AIRConfig, scale_of
 from airscene.presets import PRESETS
 from airscene.training.snapshots import load_view
 
@@ -75,18 +74,6 @@ class GeneralizationExperiment:
     quick: bool = False
     """Whether it is a smoke test."""
 
-    def __post_init__(self):
-        if self.seeds < 1:
-            raise UserError(f"--seeds is {self.seeds}; it must be at least 1")
-
-
-def generalize(out: Path, data_dir: Path | None, seeds: int | None, quick: bool) -> str:
-    """Tests generalisation; see `airscene.experiments.reproduce`."""
-    experiment = quick_experiment() if quick else full_experiment()
-    if seeds is not None:
-        experiment = replace(experiment, seeds=seeds)
-    return carry_out(experiment, out, data_dir)
-
 
 def full_experiment() -> GeneralizationExperiment:
     """The paper's multi-MNIST."""
@@ -121,8 +108,7 @@ def carry_out(experiment: GeneralizationExperiment, out: Path, data_dir: Path | 
         UserError: the folder holds another experiment.
         KeyboardInterrupt: Ctrl-C; what is finished is kept, and trainings have been saved.
     """
-    for config in experiment.models.values():
-        begin(out, experiment, config.scenes.source, data_dir)
+    begin(out, experiment, experiment.models.values(), data_dir)
     tasks = tasks_of(experiment, out, data_dir)
     with Pool(pool_size()) as pool:
         for task in finish(pool, examine, [*tasks.values()]):
@@ -169,7 +155,7 @@ def training_of(config: Config, split: Split, seed: int) -> Config:
         enlarged = min(split.canvas) / min(config.scenes.canvas)
         mean, std = model.scale_prior
         share = 1 / (1 + math.exp(-mean)) / enlarged
-        model = replace(model, scale_prior=(round(math.log(share / (1 - share)), 3), std))
+        model = replace(model, scale_prior=(round(scale_of(share), 3), std))
     height, width = split.canvas
     return replace(
         config,

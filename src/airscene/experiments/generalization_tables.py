@@ -4,7 +4,7 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
-from airscene.experiments.tables import NONE, SMOKE, mean_error, percent, table
+from airscene.experiments.tables import NONE, SMOKE, mean_percent, percent, table
 
 NOTES = (
     "Shares of held-out scenes counted right, means and standard errors over all seeds. *Unseen*: "
@@ -55,7 +55,7 @@ def tables(results: dict[str, Any]) -> str:
         parts += [
             heading,
             by_seed(models, split),
-            "What scenes were counted as:",
+            "What scenes were counted as, in percent:",
             confusion(models),
         ]
     return "\n\n".join(parts) + "\n"
@@ -99,13 +99,11 @@ def confusion(models: dict[str, list[Run]]) -> str:
 def _row(split: dict[str, Any], label: str, runs: list[Run], counter: str) -> list[str]:
     unseen = [mean_accuracy(run, counter, split["unseen"]) for run in runs]
     seen = [mean_accuracy(run, counter, split["seen"]) for run in runs]
-    mean, error = mean_error(unseen)
-    spread = f" ± {100 * error:.2f}" if len(runs) > 1 else ""
     return [
         f"{_list(split['seen'])}; {_list(split['unseen'])}",
         label,
         str(len(runs)),
-        percent(mean) + spread,
+        mean_percent(unseen),
         percent(min(unseen)),
         percent(statistics.fmean(seen)),
         *(_bound(runs, split[part]) for part in ("unseen", "seen")),

@@ -1,6 +1,6 @@
 """Trainings to the end, held against held-out scenes."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,18 @@ class LearningTask:
     def path(self) -> Path:
         """The piece."""
         return self.folder / "result.json"
+
+
+def side_by_side(config: Config, **settings: int) -> Config:
+    """The configuration with settings of training that suit many runs at a time.
+
+    Args:
+        config: of a run on its own.
+        settings: further ones of training.
+    """
+    # not compiled: that would compare how well each run compiles, too
+    training = replace(config.training, snapshots=0, compile="off", **settings)
+    return replace(config, training=training)
 
 
 def learn(task: LearningTask) -> None:

@@ -2,11 +2,12 @@
 
 import dataclasses
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+from airscene.config import Config
 from airscene.data import load_sprites
 from airscene.data.sprites import Source
 from airscene.errors import UserError
@@ -37,20 +38,22 @@ def finish(
         yield task
 
 
-def begin(out: Path, experiment: Any, source: Source, data_dir: Path | None) -> None:
+def begin(out: Path, experiment: Any, configs: Iterable[Config], data_dir: Path | None) -> None:
     """Sees to it that nothing is missing before worker processes start.
 
     Args:
         out: the experiment's folder, to be claimed.
         experiment: see `claim`.
-        source: sprites that the experiment composes scenes of, to be downloaded if need be.
+        configs: trainings, whose sprites are downloaded if need be.
         data_dir: where they lie, if they are not to be downloaded.
 
     Raises:
         UserError: the sprites are not to be had, or the folder holds something else.
     """
-    for split in ("train", "test"):
-        load_sprites(source, split, data_dir)
+    sources: set[Source] = {config.scenes.source for config in configs}
+    for source in sources:
+        for split in ("train", "test"):
+            load_sprites(source, split, data_dir)
     claim(out, experiment)
 
 

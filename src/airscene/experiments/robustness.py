@@ -7,7 +7,6 @@ computed again, so that the same command goes on where it was stopped.
 
 import dataclasses
 import itertools
-import math
 import statistics
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,14 +16,13 @@ import numpy as np
 
 from airscene import figures
 from airscene.config import Config
-from airscene.errors import UserError
-from airscene.experiments.learning import EvaluationConfig, LearningTask, learn
+from airscene.experiments.learning import EvaluationConfig, LearningTask, learn, side_by_side
 from airscene.experiments.machine import describe_machine
 from airscene.experiments.pieces import begin, finish, read_piece, write_piece
 from airscene.experiments.pool import Pool, pool_size
 from airscene.experiments.tables import SMOKE, accuracy_of, percent, success, table
 from airscene.files import write_text, write_whole
-from airscene.models.air import AIRConfig
+from airscene.models.air import AIRConfig, scale_of
 from airscene.presets import PRESETS
 
 FITTING = 0.93  # side of the window that fits a digit best, over the side of its sprite
@@ -74,10 +72,6 @@ class RobustnessExperiment:
     quick: bool = False
     """Whether it is a smoke test."""
 
-    def __post_init__(self):
-        if self.seeds < 1:
-            raise UserError(f"--seeds is {self.seeds}; it must be at least 1")
-
     @property
     def cells(self) -> list[Cell]:
         """All combinations."""
@@ -85,19 +79,12 @@ class RobustnessExperiment:
         return [Cell(*values) for values in itertools.product(*axes)]
 
 
-def sweep(out: Path, data_dir: Path | None, seeds: int | None, quick: bool) -> str:
-    """Sweeps; see `airscene.experiments.reproduce`."""
-    experiment = quick_experiment() if quick else full_experiment()
-    if seeds is not None:
-        experiment = replace(experiment, seeds=seeds)
-    return carry_out(experiment, out, data_dir)
-
-
 def full_experiment() -> RobustnessExperiment:
     """DAIR on multi-MNIST, in a quarter of its preset's steps, so that the sweep can be paid."""
     preset = PRESETS["dair"]
     scenes = replace(preset.scenes, train_size=20_000, test_size=2_000)
-    return RobustnessExperiment(_training(replace(preset, scenes=scenes), iterations=400))
+    last = dict(iterations=400, validate_every=400, validation_scenes=500)
+    return RobustnessExperiment(side_by_side(replace(preset, scenes=scenes), **last))
 
 
 def quick_experiment() -> RobustnessExperiment:
@@ -105,7 +92,8 @@ def quick_experiment() -> RobustnessExperiment:
     preset = PRESETS["dair"]
     scenes = replace(PRESETS["digits"].scenes, train_size=200, test_size=50)
     model = replace(preset.model, hidden=16, what=4)
-    base = _training(replace(preset, scenes=scenes, model=model), iterations=4, batch=8)
+    few = dict(iterations=4, batch=8, validate_every=4, validation_scenes=500)
+    base = side_by_side(replace(preset, scenes=scenes, model=model), **few)
     return RobustnessExperiment(base, (10,), (24, 32), (0.3,), (0.75, 1.0), 1, quick=True)
 
 
@@ -119,7 +107,7 @@ def carry_out(experiment: RobustnessExperiment, out: Path, data_dir: Path | None
         UserError: the folder holds another experiment.
         KeyboardInterrupt: Ctrl-C; what is finished is kept, and trainings have been saved.
     """
-    begin(out, experiment, experiment.base.scenes.source, data_dir)
+    begin(out, experiment, [experiment.base], data_dir)
     tasks = {
         (cell, seed): LearningTask(
             training_of(experiment.base, cell, seed),
@@ -156,7 +144,7 @@ def training_of(base: Config, cell: Cell, seed: int) -> Config:
     """The training of a combination."""
     assert isinstance(base.model, AIRConfig)
     share = min(0.9, cell.window * FITTING * cell.digit / cell.canvas)
-    scale_prior = (round(math.log(share / (1 - share)), 3), base.model.scale_prior[1])
+    scale_prior = (round(scale_of(share), 3), base.model.scale_prior[1])
     sides = dict(height=cell.canvas, width=cell.canvas, glimpse=min(20, cell.digit))
     model = replace(base.model, **sides, sigma=cell.sigma, scale_prior=scale_prior)
     size = cell.digit * base.scenes.scale_mean
@@ -203,10 +191,3 @@ def heatmap(experiment: RobustnessExperiment, runs: dict[Cell, list[dict[str, An
     columns = [f"{window:g}" for window in experiment.windows]
     rows = [f"{sigma:g}" for sigma in experiment.sigmas]
     return figures.success_heatmaps(rates, rows, columns, len(experiment.canvases))
-
-
-def _training(config: Config, **settings: int) -> Config:
-    """The configuration with settings of training that suit many runs side by side."""
-    last = dict(validate_every=settings["iterations"], validation_scenes=500)
-    quiet = replace(config.training, snapshots=0, compile="off", **last, **settings)
-    return replace(config, training=quiet)

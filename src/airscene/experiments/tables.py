@@ -111,11 +111,10 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 def _summary_row(name: str, results: dict[str, Any]) -> list[str]:
     runs, times = results["runs"][name], results["times"]
     accuracies = [accuracy_of(run) for run in runs]
-    mean, error = mean_error(accuracies)
     bounds = [run["bound"] for run in runs if run["bound"] is not None]
     row = [name, f"{sum(map(success, runs))} of {len(runs)}"]
-    row += [percent(mean) + ("" if math.isnan(error) else f" ± {100 * error:.2f}")]
-    row += [percent(min(accuracies)), f"{statistics.fmean(bounds):.1f}" if bounds else NONE]
+    row += [mean_percent(accuracies), percent(min(accuracies))]
+    row += [f"{statistics.fmean(bounds):.1f}" if bounds else NONE]
     for accuracy in THRESHOLDS:
         row += [_time(median_time(runs, accuracy, unit)) for unit in ("step", "seconds")]
     steps = runs[0]["iterations"]
@@ -125,6 +124,12 @@ def _summary_row(name: str, results: dict[str, Any]) -> list[str]:
 def percent(share: float | None) -> str:
     """A share in percent, with two decimals; a dash where there is none."""
     return NONE if share is None else f"{100 * share:.2f} %"
+
+
+def mean_percent(shares: Sequence[float]) -> str:
+    """Mean of shares in percent, with its standard error if there are several."""
+    mean, error = mean_error(shares)
+    return percent(mean) + ("" if math.isnan(error) else f" ± {100 * error:.2f}")
 
 
 def _time(value: float) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from airscene import evaluation
+from airscene import evaluation, metrics
 from airscene.baselines.draw import DRAW
 from airscene.baselines.probes import Probe, draw_features, fit_probes
 from airscene.config import Config
@@ -95,7 +95,7 @@ def examine(task: UnseenTask) -> None:
         table = {
             "seed": task.config.seed,
             "iterations": task.config.training.iterations,
-            "curve": [_at_stage(task, stage, model) for stage, model in models.items()],
+            "curve": _curve(task, models),
             "counts": _by_count(task, models[1.0]),
         }
         shown = task.scenes((max(task.unseen),), SHOWN)
@@ -112,15 +112,24 @@ def _load(task: UnseenTask, stage: float) -> AIR | DRAW:
     return model.to(best_device()).eval()
 
 
-def _at_stage(task: UnseenTask, stage: float, model: AIR | DRAW) -> dict[str, float]:
-    """Bound, if the model has one of such scenes, and count accuracy on unseen counts."""
+def _curve(task: UnseenTask, models: dict[float, AIR | DRAW]) -> list[dict[str, float]]:
+    """How the model at each stage does on unseen counts."""
     scenes = task.scenes(task.unseen, task.exam.stage_scenes)
-    row: dict[str, float] = {"step": max(1, round(stage * task.config.training.iterations))}
+    steps = task.config.training.iterations
+    return [
+        {"step": max(1, round(stage * steps)), **_on_unseen(task, scenes, model)}
+        for stage, model in models.items()
+    ]
+
+
+def _on_unseen(task: UnseenTask, scenes: Scenes, model: AIR | DRAW) -> dict[str, float]:
+    """Bound, if the model has one of such scenes, and count accuracy, if it counts."""
+    row = {}
     if _has_bound(model, max(task.unseen)):
         row["elbo"] = evaluation.elbo(model, scenes.pixels())
-    if isinstance(model, AIR):
+    if isinstance(model, AIR) and scenes.count is not None:
         count = detect(model, scenes.pixels(), task.exam.steps).count
-        row["count_accuracy"] = float((count == scenes.count).float().mean())
+        row["count_accuracy"] = metrics.count_accuracy(scenes.count, count)
     return row
 
 
@@ -134,8 +143,7 @@ def _by_count(task: UnseenTask, model: AIR | DRAW) -> dict[str, Any]:
 def _one_count(task: UnseenTask, model: AIR | DRAW, counter: "_Counter", n: int) -> dict[str, Any]:
     scenes, exam = task.scenes((n,), task.exam.scenes), task.exam
     images = scenes.pixels()
-    device = next(model.parameters()).device
-    few = images[: exam.bound_scenes].to(device)
+    few = images[: exam.bound_scenes]
     fits = _has_bound(model, n)
     return {
         "inferred": {
@@ -143,7 +151,7 @@ def _one_count(task: UnseenTask, model: AIR | DRAW, counter: "_Counter", n: int)
             for name, count in counter.count(images).items()
         },
         "elbo": evaluation.elbo(model, images) if fits else None,
-        "bound": float(model.log_likelihood(few, exam.samples).mean()) if fits else None,
+        "bound": evaluation.bound(model, few, exam.samples) if fits else None,
     }
 
 

@@ -27,7 +27,7 @@ from airscene import counts, spatial
 from airscene.counts import CountPosterior
 from airscene.errors import UserError
 from airscene.models.attention import Recurrent, Search
-from airscene.networks import MLP
+from airscene.networks import MLP, normal
 
 WHERE = 3  # scale, x, y
 
@@ -315,7 +315,7 @@ class AIR(nn.Module):
         loc = torch.stack([zero + scale, zero + shift, zero + shift])
         std = torch.stack([zero + scale_std, zero + shift_std, zero + shift_std])
         log_count = COUNT_PRIORS[c.count_prior](self.log_odds, steps)
-        return Prior(log_count, _normal(loc, std), _normal(zero, zero + 1))
+        return Prior(log_count, normal(loc, std), normal(zero, zero + 1))
 
     def window(self, where: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3"]:
         """The window (cx, cy, side) in pixels of each where, shape (*, 3)."""
@@ -346,12 +346,12 @@ class AIR(nn.Module):
         logit, loc, std = self.attend(features).to(self.log_odds.dtype).split([1, WHERE, WHERE], -1)
         scale, shift = loc.split([1, 2], -1)
         loc = torch.cat([scale, shift + (EDGE * centre).atanh()], -1)
-        return logit, _normal(loc, F.softplus(std))
+        return logit, normal(loc, F.softplus(std))
 
     def _describe(self, glimpse: Tensor) -> Normal:
         """Posterior over what (B, D), from a glimpse (B, C, size, size)."""
         loc, std = self.encoder(glimpse.flatten(1)).to(self.log_odds.dtype).chunk(2, -1)
-        return _normal(loc, F.softplus(std))
+        return normal(loc, F.softplus(std))
 
     def _assemble(self, image: Tensor, steps: list[tuple]) -> Inference:
         """Stacks what each step found and painted."""
@@ -384,6 +384,15 @@ class AIR(nn.Module):
         paint.bias.fill_(START_PAINT)
 
 
+def scale_of(share: float) -> float:
+    """The scale of a window, which is the inverse of what `AIR.window` makes of it.
+
+    Args:
+        share: side of the window over the shorter side of the canvas, between 0 and 1.
+    """
+    return math.log(share / (1 - share))
+
+
 def _canvas(objects: Tensor, count: Tensor) -> Tensor:
     """The sum of the first `count` of objects (B, N, C, H, W), shape (B, C, H, W)."""
     presence = counts.presence_of(count, objects.shape[1])
@@ -396,12 +405,8 @@ def _draw(q: Normal, noise: Tensor, reparameterised: bool) -> Tensor:
     return sample if reparameterised else sample.detach()
 
 
-def _normal(loc: Tensor, std: Tensor) -> Normal:
-    return Normal(loc, std, validate_args=False)  # validation would wait for the GPU
-
-
 def _stack(normals: tuple[Normal, ...]) -> Normal:
     """One distribution of shape (B, N, ·) from one a step of shape (B, ·)."""
-    return _normal(
+    return normal(
         *(torch.stack([getattr(q, name) for q in normals], 1) for name in ("loc", "scale"))
     )

@@ -6,7 +6,7 @@ from typing import Generic, TypeVar
 import torch
 from torch import Tensor, nn
 
-from airscene import evaluation
+from airscene import evaluation, metrics
 from airscene.baselines.draw import DRAW, DRAWConfig
 from airscene.config import Config
 from airscene.data import Scenes
@@ -89,8 +89,8 @@ class AIRObjective(Objective[AIR]):
         """See `Objective.validate`."""
         table = super().validate(scenes)
         if scenes.count is not None:
-            right = detect(self.model, scenes.pixels()).count == scenes.count
-            table["count_accuracy"] = float(right.float().mean())
+            count = detect(self.model, scenes.pixels()).count
+            table["count_accuracy"] = metrics.count_accuracy(scenes.count, count)
         return table
 
     def parameter_groups(self) -> list[dict]:
