@@ -94,3 +94,8 @@ def test_the_page_has_a_table_a_stage_and_says_what_it_is():
 def test_a_table_is_aligned():
     lines = table(["a", "number"], [["long name", "1"]]).splitlines()
     assert lines == ["| a         | number |", "| --------- | -----: |", "| long name |      1 |"]
+
+
+def test_a_narrow_column_is_a_column_of_markdown():
+    """A rule of a single colon would make a paragraph of the whole table."""
+    assert table(["who", "5"], [["AIR", ""]]).splitlines()[1] == "| --- | -: |"

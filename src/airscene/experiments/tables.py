@@ -98,7 +98,7 @@ def median_time(runs: Sequence[dict[str, Any]], accuracy: float, unit: str) -> f
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A table in Markdown whose columns are aligned in the source too."""
     lines = [[*head], *map(list, rows)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    widths = [max(2, *map(len, column)) for column in zip(*lines, strict=True)]  # 2: a rule is -:
     rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
     sides: list[Callable[..., str]] = [str.ljust] + [str.rjust] * (len(widths) - 1)
     cells = [
