@@ -49,7 +49,7 @@ class LearningTask:
         return self.folder / "result.json"
 
 
-def side_by_side(config: Config, **settings: int) -> Config:
+def side_by_side(config: Config, **settings: Any) -> Config:
     """The configuration with settings of training that suit many runs at a time.
 
     Args:
