@@ -57,7 +57,9 @@ def test_a_run_that_diverged_is_no_success():
     assert "1 of 3" in row and "97.0 94.0 99.0" in row
 
 
-def test_no_seed_is_refused(out):
+def test_no_seed_is_refused(sweep, out):
     with pytest.raises(UserError, match="--seeds is 0"):
         reproduce("robustness", out, None, seeds=0, quick=True)
+    with pytest.raises(UserError, match="--seeds is 0"):
+        carry_out(replace(sweep, seeds=0), out, None)
     assert not out.exists()

@@ -33,8 +33,6 @@ def reproduce(name: str, out: Path, data_dir: Path | None, seeds: int | None, qu
     """
     if name not in EXPERIMENTS:
         raise UserError(f"experiment {name} is unknown; choose one of {', '.join(EXPERIMENTS)}")
-    if seeds is not None and seeds < 1:
-        raise UserError(f"--seeds is {seeds}; it must be at least 1")
     chosen = EXPERIMENTS[name]
     experiment = chosen.quick_experiment() if quick else chosen.full_experiment()
     if seeds is not None:

@@ -48,8 +48,11 @@ def begin(out: Path, experiment: Any, configs: Iterable[Config], data_dir: Path 
         data_dir: where they lie, if they are not to be downloaded.
 
     Raises:
-        UserError: the sprites are not to be had, or the folder holds something else.
+        UserError: there is no seed, the sprites are not to be had, or the folder holds something
+            else.
     """
+    if experiment.seeds < 1:
+        raise UserError(f"--seeds is {experiment.seeds}; it must be at least 1")
     sources: set[Source] = {config.scenes.source for config in configs}
     for source in sources:
         for split in ("train", "test"):

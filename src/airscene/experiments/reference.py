@@ -37,6 +37,11 @@ def stage_path(folder: Path, progress: float) -> Path:
     return folder / f"stage-{progress:g}.safetensors"
 
 
+def stage_step(config: Config, progress: float) -> int:
+    """The step that ends a stage."""
+    return max(1, round(progress * config.training.iterations))
+
+
 def train_reference(task: ReferenceTask) -> None:
     """Trains, keeping a checkpoint of each stage.
 
@@ -48,7 +53,7 @@ def train_reference(task: ReferenceTask) -> None:
     trainer = Trainer(config, task.folder, sources, accelerator)
     if (task.folder / CHECKPOINT).exists():
         trainer.resume()
-    due = {stage: max(1, round(stage * config.training.iterations)) for stage in task.stages}
+    due = {stage: stage_step(config, stage) for stage in task.stages}
     last = due[task.stages[-1]]
     with Interrupt() as interrupt:
         while trainer.position.step < last and not interrupt.requested:

@@ -82,9 +82,8 @@ class RobustnessExperiment:
 def full_experiment() -> RobustnessExperiment:
     """DAIR on multi-MNIST, with a quarter of its preset's images, so that the sweep can be paid.
 
-    They are saved on the batch more than on steps. The rate rises over 120 of them: where it does
-    over 40, windows flee from objects before the decoder has learned to paint, and canvases stay
-    blank.
+    Half the batch and half the steps: the rate then rises over 120 steps. Where it rises over 40,
+    windows flee from objects before the decoder has learned to paint, and canvases stay blank.
     """
     preset = PRESETS["dair"]
     scenes = replace(preset.scenes, train_size=20_000, test_size=2_000)

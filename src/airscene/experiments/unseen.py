@@ -16,7 +16,7 @@ from airscene.data import Scenes, compose_split
 from airscene.detections import detect
 from airscene.experiments.machine import best_device
 from airscene.experiments.pieces import logged, write_piece
-from airscene.experiments.reference import ReferenceTask, stage_path, train_reference
+from airscene.experiments.reference import ReferenceTask, stage_path, stage_step, train_reference
 from airscene.models.air import AIR
 from airscene.training.checkpoints import load_model
 from airscene.training.objectives import make_objective
@@ -115,9 +115,8 @@ def _load(task: UnseenTask, stage: float) -> AIR | DRAW:
 def _curve(task: UnseenTask, models: dict[float, AIR | DRAW]) -> list[dict[str, float]]:
     """How the model at each stage does on unseen counts."""
     scenes = task.scenes(task.unseen, task.exam.stage_scenes)
-    steps = task.config.training.iterations
     return [
-        {"step": max(1, round(stage * steps)), **_on_unseen(task, scenes, model)}
+        {"step": stage_step(task.config, stage), **_on_unseen(task, scenes, model)}
         for stage, model in models.items()
     ]
 
