@@ -1,5 +1,6 @@
 import dataclasses
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -169,6 +170,15 @@ def test_the_likelihood_of_a_relaxed_mask_is_that_of_dimmed_objects(inference):
     presence = torch.rand(BATCH, STEPS)
     expected = direct_log_likelihood(inference, presence)
     torch.testing.assert_close(inference.log_likelihood(presence), expected, rtol=1e-9, atol=1e-7)
+
+
+def test_the_gradient_of_the_likelihood_is_that_of_an_explicit_canvas(inference):
+    presence = torch.rand(BATCH, STEPS, requires_grad=True)
+    found, expected = (
+        torch.autograd.grad(score(presence).sum(), [inference.objects, presence], retain_graph=True)
+        for score in (inference.log_likelihood, partial(direct_log_likelihood, inference))
+    )
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-7)
 
 
 def test_the_likelihood_of_colour_images_counts_every_channel(tiny_config, double):

@@ -69,6 +69,28 @@ def test_training_goes_on_as_if_never_stopped(path):
     assert same(modules.state_dict(), saved[0].state_dict())
 
 
+def test_what_the_optimiser_keeps_lies_in_memory_as_its_parameter(path):
+    """Fused Adam pairs values by where they lie, and a file keeps one layout only."""
+
+    def convolution():
+        torch.manual_seed(0)
+        net = nn.Conv2d(2, 3, 3).to(memory_format=torch.channels_last)
+        return net, torch.optim.Adam(net.parameters(), fused=True)
+
+    def step(net, optimizer):
+        optimizer.zero_grad()
+        net(torch.arange(32.0).view(1, 2, 4, 4)).square().sum().backward()
+        optimizer.step()
+
+    saved, resumed = convolution(), convolution()
+    step(*saved)
+    save_checkpoint(path, *saved, Position(1, 1.0))
+    load_checkpoint(path, *resumed)
+    step(*saved)
+    step(*resumed)
+    assert same(resumed[0].state_dict(), saved[0].state_dict())
+
+
 def test_a_model_is_loaded_without_estimator_and_optimiser(path):
     model = make(1)[0].model
     assert load_model(path, model).step == 7

@@ -4,6 +4,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
@@ -58,7 +59,7 @@ def load_checkpoint(path: Path, modules: nn.Module, optimizer: Optimizer) -> Pos
     load_weights(path, modules, _with_prefix(tensors, "weights."))
     for name, parameter in modules.named_parameters():
         found = {key: tensors[f"optimizer.{key}.{name}"] for key in ADAM}
-        optimizer.state[parameter] = {key: v.to(parameter.device) for key, v in found.items()}
+        optimizer.state[parameter] = {key: _laid_out(v, parameter) for key, v in found.items()}
     return position
 
 
@@ -108,6 +109,16 @@ def load_weights(path: Path, modules: nn.Module, weights: dict[str, Tensor]) -> 
                 f"restore the config.json it was trained with"
             )
     modules.load_state_dict(weights)
+
+
+def _laid_out(value: Tensor, parameter: Tensor) -> Tensor:
+    """What the optimiser keeps of a parameter, where and as that lies in memory.
+
+    Fused Adam reads parameter and moments side by side, and a file knows one layout only.
+    """
+    if value.shape != parameter.shape:  # the step
+        return value.to(parameter.device)
+    return torch.empty_like(parameter, requires_grad=False).copy_(value)
 
 
 def _with_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
