@@ -83,7 +83,9 @@ class Search(nn.Module):
             nn.Conv2d(FILTERS, FILTERS, 3, padding=2, dilation=2),
             nn.ELU(),
             nn.Conv2d(FILTERS, 1, 1),
-        ).to(memory_format=torch.channels_last)  # up to 1.4 times faster a step on CPUs
+        )
+        # a step on CPUs is up to 1.4 times as fast; torch forgot it in the method's types
+        self.salience.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.register_buffer("places", self._places(size), persistent=False)
 
     def start(self, image: Tensor) -> State:
