@@ -25,6 +25,7 @@ from airscene.files import write_text, write_whole
 from airscene.models.air import AIRConfig, scale_of
 from airscene.presets import PRESETS
 
+STEPS = 800  # of a training, which is validated at its end alone
 FITTING = 0.93  # side of the window that fits a digit best, over the side of its sprite
 NOTES = (
     "Success is a final count accuracy of at least 95 % on held-out scenes, of a run that did not "
@@ -89,10 +90,10 @@ def full_experiment() -> RobustnessExperiment:
     scenes = replace(preset.scenes, train_size=20_000, test_size=2_000)
     base = side_by_side(
         replace(preset, scenes=scenes),
-        iterations=800,
+        iterations=STEPS,
         batch=128,
         learning_rate=((0.0, 1e-4), (0.15, 4e-3), (0.6, 4e-3), (1.0, 2e-5)),
-        validate_every=800,
+        validate_every=STEPS,
         validation_scenes=500,
     )
     return RobustnessExperiment(base)
