@@ -189,7 +189,9 @@ class Inference:
         the weights: once this matrix is known, any number of presence masks costs next to nothing.
         """
         pictures = torch.cat([self.image.unsqueeze(1), self.objects], 1).flatten(2)
-        half = pictures @ pictures.detach().mT  # its gradient is half, and twice as cheap as whole
+        # Either factor gives half of the gradient, and their halves mirror each other: one is
+        # differentiated, for half the cost. No second derivative to the pictures passes.
+        half = pictures @ pictures.detach().mT
         return half + half.mT - half.detach()
 
 
