@@ -1,9 +1,12 @@
 import math
 from itertools import permutations
 
+import numpy as np
 import pytest
 import torch
-from sklearn.metrics import confusion_matrix
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import confusion_matrix, precision_recall_curve
 
 from airscene.metrics import (
     average_precision,
@@ -46,10 +49,17 @@ def test_the_confusion_of_counts_is_sklearns():
         ([0, 1, 1], [0, 1, 3], [[1, 0, 0, 0], [0, 1, 0, 1]]),  # a column more an excess count
         ([2, 2], [0, 1], [[0, 0, 0], [0, 0, 0], [1, 1, 0]]),  # never fewer columns than rows
         ([0], [0], [[1]]),
+        ([], [], []),  # no scenes
     ],
 )
 def test_the_confusion_is_as_wide_as_the_largest_count(true, inferred, table):
-    assert count_confusion(torch.tensor(true), torch.tensor(inferred)).tolist() == table
+    true, inferred = torch.tensor(true).long(), torch.tensor(inferred).long()
+    assert count_confusion(true, inferred).tolist() == table
+
+
+def test_without_scenes_the_count_accuracy_is_not_a_number():
+    nothing = torch.zeros(0, dtype=torch.long)
+    assert math.isnan(count_accuracy(nothing, nothing))
 
 
 @pytest.mark.parametrize(
@@ -70,8 +80,42 @@ def test_the_iou_of_two_boxes(other, iou):
     assert float(found) == pytest.approx(iou, abs=1e-6)
 
 
-def test_two_empty_boxes_do_not_overlap():
-    assert float(box_iou(torch.zeros(1, 4), torch.zeros(1, 4))) == 0
+NAN, INF = math.nan, math.inf
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        (0, 0, 0, 0),
+        (2, 2, 2, 8),  # without width
+        (8, 8, 2, 2),  # its corners swapped
+        (8, 2, 2, 8),
+        (NAN, 0, 10, 10),
+        (NAN, NAN, NAN, NAN),
+        (0, 0, INF, 10),
+        (-INF, -INF, INF, INF),
+        (0, 0, 1e-30, 1e-30),  # its area underflows
+        (-1e30, -1e30, 1e30, 1e30),  # its area overflows
+    ],
+)
+def test_a_box_that_is_no_box_overlaps_nothing_and_is_matched_all_the_same(bad):
+    for other in (bad, shifted(0)):
+        assert box_iou(boxes(bad), boxes(other)).tolist() == [[0]]
+    pair = boxes(bad, shifted(0))
+    assert matched_ious(pair, boxes(shifted(0))).tolist() == [1]
+    assert mean_matched_iou([pair], [pair]) == 0.5
+    assert average_precision([pair], [pair], [torch.tensor([0.9, 0.8])]) == 0.25
+
+
+FINITE = st.floats(-50, 50, width=32)
+CORNERS = st.lists(st.tuples(*[FINITE] * 4), max_size=4)
+
+
+@given(CORNERS, CORNERS)
+def test_the_iou_is_between_0_and_1_and_symmetric(first, second):
+    iou = box_iou(boxes(*first), boxes(*second))
+    assert ((iou >= 0) & (iou <= 1)).all()
+    torch.testing.assert_close(iou, box_iou(boxes(*second), boxes(*first)).T)
 
 
 def test_the_iou_of_boxes_of_whole_pixels_is_that_of_their_pixels():
@@ -172,3 +216,65 @@ def test_without_true_objects_the_average_precision_is_not_a_number():
 
 def test_without_any_detection_the_average_precision_is_zero():
     assert average_precision([boxes(shifted(0))] * 2, [NO_BOX] * 2, [NO_SCORE] * 2) == 0
+
+
+@st.composite
+def crowded_scenes(draw):
+    """True boxes, detections and scores of a few scenes on a coarse grid, with many ties."""
+    box = st.sampled_from([shifted(x) for x in (0, 1, 2, 3)] + [OTHER, FAR])
+    scenes = []
+    for _ in range(draw(st.integers(1, 4))):
+        true, found = draw(st.lists(box, max_size=4)), draw(st.lists(box, max_size=5))
+        score = st.sampled_from([0.5, 0.75, 1.0])
+        scenes.append((true, found, [draw(score) for _ in found]))
+    return scenes
+
+
+def precision_of(scenes) -> float:
+    true, found, scores = zip(*scenes, strict=True)
+    return average_precision(
+        [boxes(*t) for t in true], [boxes(*f) for f in found], [torch.tensor(s) for s in scores]
+    )
+
+
+@settings(max_examples=300)
+@given(crowded_scenes(), st.randoms())
+def test_the_average_precision_does_not_depend_on_any_order(scenes, random):
+    shuffled = []
+    for true, found, scores in random.sample(scenes, len(scenes)):
+        order = random.sample(range(len(found)), len(found))
+        moved = [found[k] for k in order], [scores[k] for k in order]
+        shuffled.append((random.sample(true, len(true)), *moved))
+    assert precision_of(shuffled) == pytest.approx(precision_of(scenes), abs=1e-12, nan_ok=True)
+
+
+def test_detections_with_equal_scores_are_one_point_of_the_curve():
+    """At the one threshold there is, one detection of two is right: a precision of a half."""
+    right, wrong = ([shifted(0)], [shifted(0)], [0.9]), ([], [FAR], [0.9])
+    assert precision_of([right, wrong]) == precision_of([wrong, right]) == 0.5
+
+
+def test_of_detections_with_equal_scores_the_best_overlap_claims_first():
+    """The first detection can have either box, the second only the left one."""
+    left, right = shifted(0), shifted(4)
+    found = [shifted(1), shifted(0)]  # IoU with left and right: 9/11 and 7/13, 1 and 6/14
+    assert precision_of([([left, right], found, [0.9, 0.9])]) == 1
+
+
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 5)), min_size=1), st.integers(0, 3))
+def test_the_average_precision_is_sklearns_curve_below_its_envelope(detections, missed):
+    """A scene a detection, each with a true box that it hits or misses entirely."""
+    right, level = map(np.array, zip(*detections, strict=True))
+    scenes = [
+        ([shifted(0)], [shifted(0) if hit else FAR], [float(s)])
+        for hit, s in zip(right, level, strict=True)
+    ]
+    scenes += [([shifted(0)], [], [])] * missed
+    value = precision_of(scenes)
+    if not right.any():  # sklearn has no recall then
+        assert value == 0
+        return
+    precision, recall, _ = precision_recall_curve(right, level)  # from low scores to high
+    envelope = np.maximum.accumulate(precision)
+    expected = -(np.diff(recall) * envelope[:-1]).sum() * right.sum() / len(scenes)
+    assert value == pytest.approx(expected, abs=1e-9)

@@ -9,28 +9,46 @@ from torch import Tensor
 
 
 def count_accuracy(true: Int[Tensor, "scenes"], inferred: Int[Tensor, "scenes"]) -> float:
-    """The share of scenes whose count was inferred right, in [0, 1]."""
+    """The share of scenes whose count was inferred right, in [0, 1]; NaN without scenes."""
     return float((inferred == true).float().mean())
 
 
 def count_confusion(true: Int[Tensor, "scenes"], inferred: Int[Tensor, "scenes"]) -> Tensor:
-    """How often each true count (row) was inferred as each count (column), shape (T, P)."""
+    """How often each true count (row) was inferred as each count (column).
+
+    Args:
+        true: the true counts, from 0, shape (M,).
+        inferred: the inferred counts, from 0, shape (M,).
+
+    Returns:
+        Numbers of scenes, shape (T, P): T is one more than the largest true count, and P one more
+        than the largest count of either. Without scenes the table is empty, shape (0, 0).
+
+    >>> count_confusion(torch.tensor([0, 1, 1]), torch.tensor([0, 1, 2]))
+    tensor([[1, 0, 0],
+            [0, 1, 1]])
+    """
+    if len(true) == 0:
+        return torch.zeros(0, 0, dtype=torch.long)
     rows, columns = int(true.max()) + 1, int(inferred.max()) + 1
     columns = max(rows, columns)
     return (true * columns + inferred).bincount(minlength=rows * columns).view(rows, columns)
 
 
 def box_iou(first: Float[Tensor, "a 4"], second: Float[Tensor, "b 4"]) -> Float[Tensor, "a b"]:
-    """Intersection over union of every pair of boxes (x0, y0, x1, y1), shape (A, B), in [0, 1]."""
+    """Intersection over union of every pair of boxes (x0, y0, x1, y1), shape (A, B), in [0, 1].
+
+    A box without area overlaps nothing, and neither does one with a corner that is NaN or infinite.
+    """
     low = torch.maximum(first[:, None, :2], second[None, :, :2])
     high = torch.minimum(first[:, None, 2:], second[None, :, 2:])
     intersection = (high - low).clamp(min=0).prod(-1)
     union = _area(first)[:, None] + _area(second)[None] - intersection
-    return intersection / union.clamp(min=1e-9)
+    return (intersection / union).nan_to_num(0.0).clamp(0, 1)
 
 
 def matched_ious(true: Float[Tensor, "a 4"], inferred: Float[Tensor, "b 4"]) -> Tensor:
-    """IoUs of the best one-to-one matching of boxes, shape (min(A, B),)."""
+    """IoUs of the one-to-one matching of boxes with the largest sum, shape (min(A, B),)."""
     iou = box_iou(true, inferred)
     rows, columns = linear_sum_assignment(iou.numpy(), maximize=True)
     return iou[rows, columns]
@@ -50,37 +68,56 @@ def average_precision(
 ) -> float:
     """Area under the precision-recall curve of detections, in [0, 1]; NaN without true objects.
 
-    A detection is right when it is, in order of score within its scene, the first to claim a true
-    box that it overlaps by an IoU of at least `threshold`. Precision is made monotone before it is
+    Within a scene, detections claim true boxes in order of their scores. Each takes the box that it
+    overlaps most among those not yet claimed, and is right if their IoU is at least `threshold`.
+    Of detections with equal scores, the pair with the largest IoU comes first.
+
+    Each distinct score, over all scenes, is one threshold and gives one point of the curve, so the
+    order of scenes and of detections does not matter. Precision is made monotone before it is
     summed, as in the PASCAL VOC 2010 protocol.
 
     Args:
         true: true boxes of each scene, shapes (A, 4).
         inferred: detected boxes of each scene, shapes (B, 4).
         scores: confidence of each detection, shapes (B,).
-        threshold: the smallest IoU of a right detection.
+        threshold: the smallest IoU of a right detection, above 0.
+
+    >>> box, far = torch.tensor([[0.0, 0, 10, 10]]), torch.tensor([[50.0, 0, 60, 10]])
+    >>> average_precision([box], [torch.cat([far, box])], [torch.tensor([0.9, 0.8])])
+    0.5
     """
     total = sum(map(len, true))
     if total == 0:
         return float("nan")
     scenes = zip(true, inferred, scores, strict=True)
-    right = torch.cat([_claims(t, i[s.argsort(descending=True)], threshold) for t, i, s in scenes])
-    ranked = torch.cat([s.sort(descending=True).values for s in scores]).argsort(descending=True)
-    hits = right[ranked].cumsum(0)
-    precision = hits / torch.arange(1, len(hits) + 1)
-    envelope = precision.flip(0).cummax(0).values.flip(0)
-    return float((envelope * right[ranked]).sum() / total)
+    right = torch.cat([_right(*scene, threshold) for scene in scenes])
+    hits, found = _by_threshold(right, torch.cat([*scores]))
+    envelope = (hits.cumsum(0) / found.cumsum(0)).flip(0).cummax(0).values.flip(0)
+    return float((envelope * hits).sum() / total)
 
 
-def _claims(true: Tensor, inferred: Tensor, threshold: float) -> Tensor:
-    """Which detections, best first, are right, shape (B,)."""
-    iou = box_iou(true, inferred)
-    right = torch.zeros(len(inferred))
-    for k in range(len(inferred) if len(true) else 0):
-        best = int(iou[:, k].argmax())
-        if iou[best, k] >= threshold:
+def _by_threshold(right: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
+    """Right detections and all detections at each of the S distinct scores, best first, (S,)."""
+    distinct, place = (-scores).unique(return_inverse=True)
+    none = torch.zeros(len(distinct), dtype=torch.float64)
+    return none.index_add(0, place, right), none.index_add(0, place, torch.ones_like(right))
+
+
+def _right(true: Tensor, inferred: Tensor, scores: Tensor, threshold: float) -> Tensor:
+    """1 for each right detection of a scene and 0 for the others, shape (B,).
+
+    Pairs with equal scores and IoUs are ordered by their boxes, so that the result is the same in
+    whatever order the boxes are given.
+    """
+    iou, right, claimed = box_iou(true, inferred), torch.zeros(len(inferred)).double(), set()
+    pairs = [
+        (-scores[k].item(), -iou[j, k].item(), inferred[k].tolist(), true[j].tolist(), j, k)
+        for j, k in (iou >= threshold).nonzero().tolist()
+    ]
+    for *_, j, k in sorted(pairs):
+        if j not in claimed and not right[k]:
+            claimed.add(j)
             right[k] = 1.0
-            iou[best] = -1.0  # claimed
     return right
 
 
