@@ -1,5 +1,7 @@
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from airscene.detections import detect
 
@@ -80,10 +82,40 @@ def test_steps_beyond_the_count_have_no_box_and_take_no_ink(known_air):
     assert boxes_of(model) == [[2, 3, 6, 7], [0, 0, 0, 0], [0, 0, 0, 0]]
 
 
-def test_an_object_that_paints_nothing_or_where_no_ink_is_has_no_box(known_air):
-    ink = block(2, 3, 6, 7)[None, None]
-    objects = one_scene(block(10, 1, 13, 9), torch.zeros(12, 16))
-    assert boxes_of(known_air(objects, logits(YES, YES), image=ink)) == [[0, 0, 0, 0]] * 2
+HALF = block(2, 3, 6, 7, 0.5)
+WINDOW = [[[8.0, 6.0, 4.0], [3.0, 2.0, 1.5]]]  # the second reaches from 2.25 to 3.75, 1.25 to 2.75
+
+
+@pytest.mark.parametrize(
+    "second, box",
+    [
+        (block(3, 4, 5, 6, 0.4), [3, 4, 5, 6]),  # the first paints more everywhere
+        (block(10, 1, 13, 9), [10, 1, 13, 9]),  # no ink where it paints
+        (torch.zeros(12, 16), [2, 1, 4, 3]),  # it paints nothing: the pixels of its window
+    ],
+)
+def test_an_object_that_explains_no_ink_has_the_box_of_its_paint_or_window(known_air, second, box):
+    ink, window = block(2, 3, 6, 7)[None, None], torch.tensor(WINDOW)
+    model = known_air(one_scene(HALF, second), logits(YES, YES), image=ink, window=window)
+    assert boxes_of(model) == [[2, 3, 6, 7], box]
+
+
+PIXELS = st.tuples(*[st.integers(0, 15)] * 4, st.sampled_from([0.0, 1e-9, 1e-3, 0.3, 1.0]))
+PLACES = st.tuples(*[st.floats(-40, 40, width=32)] * 2, st.floats(2**-7, 30, width=32))
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.tuples(PIXELS, PLACES), min_size=3, max_size=3), PIXELS)
+def test_every_counted_object_has_a_box_on_the_canvas(known_air, steps, ink):
+    """Whatever it paints, wherever its window is, and whatever the image shows."""
+    objects = one_scene(*(block(*pixels) for pixels, _ in steps))
+    window = torch.tensor([[place for _, place in steps]])
+    image = block(*ink)[None, None]
+    found = detect(known_air(objects, logits(YES, YES, NO), image, window), image)
+    (x0, y0, x1, y1), absent = found.boxes[0, :2].T, found.boxes[0, 2]
+    assert ((x0 >= 0) & (x0 < x1) & (x1 <= 16)).all()
+    assert ((y0 >= 0) & (y0 < y1) & (y1 <= 12)).all()
+    assert absent.tolist() == [0, 0, 0, 0]
 
 
 def test_detections_do_not_depend_on_how_images_are_batched(tiny_air):

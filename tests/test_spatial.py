@@ -2,7 +2,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from airscene.spatial import INK, crop, ink_boxes, paste, window_box
+from airscene.spatial import INK, crop, ink_boxes, paste, pixel_boxes, window_box
 
 HEIGHT, WIDTH = 9, 13
 WINDOWS = [
@@ -101,6 +101,24 @@ def test_a_window_box_has_its_side_around_its_centre():
     window = torch.tensor([[[5.0, 3.0, 4.0]], [[1.0, 2.0, 0.5]]])
     expected = torch.tensor([[[3.0, 1.0, 7.0, 5.0]], [[0.75, 1.75, 1.25, 2.25]]])
     torch.testing.assert_close(window_box(window), expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "box, expected",
+    [
+        ((2, 3, 6, 7), (2, 3, 6, 7)),  # whole pixels already
+        ((2.4, 3.6, 5.1, 6.9), (2, 3, 6, 7)),
+        ((4.2, 4.3, 4.4, 4.4), (4, 4, 5, 5)),  # smaller than a pixel
+        ((4, 4, 4, 4), (4, 4, 5, 5)),  # without area
+        ((-5, -5, 50, 50), (0, 0, WIDTH, HEIGHT)),  # larger than the canvas
+        ((-9, 2, -4, 4), (0, 2, 1, 4)),  # left of it
+        ((40, -9, 44, -3), (WIDTH - 1, 0, WIDTH, 1)),  # right of it and above
+        ((2, 9, 4, 12), (2, HEIGHT - 1, 4, HEIGHT)),  # touching it from below
+    ],
+)
+def test_pixel_boxes_are_whole_pixels_of_the_canvas(box, expected):
+    found = pixel_boxes(torch.tensor([box]).double(), HEIGHT, WIDTH)
+    assert found.tolist() == [[*expected]]
 
 
 def test_ink_boxes_are_tight_and_end_past_the_last_pixel():

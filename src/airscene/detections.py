@@ -8,9 +8,10 @@ from torch import Tensor
 
 from airscene.counts import presence_of
 from airscene.models.air import AIR, Inference
-from airscene.spatial import ink_boxes, window_box
+from airscene.spatial import ink_boxes, pixel_boxes, window_box
 
 TOUCH = 0.05  # an object reaches as far as it paints above this share of its brightest pixel
+FAINTEST = 1e-6  # a picture whose brightest pixel is below a fifth of this is taken for black
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,8 @@ class Detections:
         count: the most probable number of objects, shape (B,).
         count_probs: q(n | x) for n = 0..N, shape (B, N + 1).
         boxes: tight boxes (x0, y0, x1, y1) of the ink that each counted object explains, in canvas
-            pixels, shape (B, N, 4); zeros from `count` on.
+            pixels, x1 and y1 exclusive, shape (B, N, 4). The box of a counted object lies within
+            the canvas and has x1 > x0 and y1 > y0; boxes from `count` on are zeros.
         scores: probability that the step's object exists, q(n ≥ step | x), shape (B, N).
         windows: attention windows (x0, y0, x1, y1), in pixels of the canvas, shape (B, N, 4).
         reconstruction: the canvas of the counted objects, shape (B, C, H, W).
@@ -67,6 +69,9 @@ def _object_boxes(inference: Inference, count: Tensor) -> Tensor:
 
     A pixel belongs to the object that paints most of it. The image itself decides where the ink
     ends, as paint is softer than what it paints; ink is judged against the object's brightest.
+
+    An object that explains no ink has the box of all that it paints, and one that paints nothing
+    on the canvas has its window's.
     """
     present = presence_of(count, inference.objects.shape[1]).bool()
     painted = inference.objects.amax(2)  # (B, N, H, W)
@@ -74,9 +79,16 @@ def _object_boxes(inference: Inference, count: Tensor) -> Tensor:
     scene = present.nonzero()[:, 0]
     own, image = painted[present], inference.image.amax(1)[scene]  # (T, H, W)
     ink = image * ((own == strongest[scene]) & (own > TOUCH * _peak(own)))
+    window = pixel_boxes(window_box(inference.window[present]), *painted.shape[2:])
     boxes = torch.zeros_like(inference.window[..., :1]).repeat(1, 1, 4)
-    boxes[present] = ink_boxes(ink / _peak(ink).clamp(min=1e-6)).to(boxes.dtype)
+    boxes[present] = _tight(ink, _tight(own, window)).to(boxes.dtype)
     return boxes
+
+
+def _tight(pictures: Tensor, otherwise: Tensor) -> Tensor:
+    """Boxes of what is bright in (T, H, W), or those given where a picture is black, (T, 4)."""
+    boxes = ink_boxes(pictures / _peak(pictures).clamp(min=FAINTEST))
+    return torch.where(boxes[:, 2:3] > 0, boxes, otherwise)
 
 
 def _peak(pictures: Tensor) -> Tensor:

@@ -70,6 +70,32 @@ def window_box(window: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 4"]:
     return torch.cat([centre - half, centre + half], dim=-1)
 
 
+def pixel_boxes(
+    boxes: Float[Tensor, "objects 4"], height: int, width: int
+) -> Float[Tensor, "objects 4"]:
+    """The smallest boxes of whole canvas pixels around boxes, cut off at the canvas's border.
+
+    A box that lies wholly outside of the canvas gets the pixels at the border that are nearest to
+    it, at least one along each axis.
+
+    Args:
+        boxes: corners (x0, y0, x1, y1) in pixels, with shape (T, 4).
+        height: canvas height H in pixels.
+        width: canvas width W in pixels.
+
+    Returns:
+        Corners with 0 <= x0 < x1 <= W and 0 <= y0 < y1 <= H, x1 and y1 exclusive, shape (T, 4).
+
+    >>> pixel_boxes(torch.tensor([[1.5, -2.0, 4.2, 3.0], [90.0, 2.0, 99.0, 4.0]]), 10, 20)
+    tensor([[ 1.,  0.,  5.,  3.],
+            [19.,  2., 20.,  4.]])
+    """
+    size = torch.tensor([width, height], device=boxes.device, dtype=boxes.dtype)
+    low = boxes[:, :2].floor().clamp(min=0).minimum(size - 1)
+    high = boxes[:, 2:].ceil().maximum(low + 1).minimum(size)
+    return torch.cat([low, high], dim=1)
+
+
 def ink_boxes(objects: Float[Tensor, "objects height width"]) -> Float[Tensor, "objects 4"]:
     """The tight boxes of single objects.
 
