@@ -28,7 +28,7 @@ def scenes_of(number: int = 5) -> Scenes:
 
 
 def detections(count, boxes, scores) -> Detections:
-    """Detections of which only what is held against the truth matters."""
+    """Detections of which only what is compared with the truth matters."""
     count, boxes, scores = torch.tensor(count), torch.tensor(boxes).float(), torch.tensor(scores)
     batch, steps = scores.shape
     unread = torch.zeros(batch, 1, 1, 1)

@@ -104,6 +104,23 @@ def test_headline_numbers(tmp_path):
     assert "over 100 samples" in page
 
 
+@pytest.mark.parametrize(
+    "known, bound, scenes",
+    [
+        (
+            {"bound_scenes": 1000, "scenes": 10_000},
+            "over 100 samples, on the first 1,000 scenes<",
+            "are over all of them, but for the tighter bound<",
+        ),
+        ({"bound_scenes": 20, "scenes": 20}, "over 100 samples<", "are over all of them<"),
+        ({"scenes": 20}, "over 100 samples<", "are over all of them<"),  # not recorded
+    ],
+)
+def test_the_report_says_on_which_scenes_the_bound_is(tmp_path, known, bound, scenes):
+    page = write_report(data(evaluation=ALWAYS | known), tmp_path).read_text()
+    assert bound in page and scenes in page
+
+
 def test_numbers_that_are_not_finite_are_left_out(tmp_path):
     page = write_report(data(evaluation={"elbo": float("nan"), "scenes": 20}), tmp_path).read_text()
     assert "ELBO, nats an image" not in page and "Scenes evaluated" in page

@@ -1,4 +1,4 @@
-"""A trained model held against scenes: the table of `airscene evaluate`."""
+"""The evaluation of a trained model on scenes: the table of `airscene evaluate`."""
 
 import time
 from typing import Any

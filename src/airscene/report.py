@@ -32,9 +32,10 @@ class ReportData:
             `images_per_second`, `train/elbo`, `validation/elbo` (nats an image) and
             `validation/count_accuracy` (in [0, 1]).
         evaluation: figures of the final evaluation on held-out scenes: `scenes`, `elbo`, `bound`,
-            `bound_samples`, `images_per_second`, `count_histogram` (scenes by inferred count) and,
-            where the truth is known, `count_accuracy`, `count_mean_absolute_error`,
-            `count_confusion` (scenes by true and inferred count), `box_mean_iou`, `box_ap50`.
+            `bound_samples`, `bound_scenes` (how many of the scenes, the first ones, the bound is
+            over), `images_per_second`, `count_histogram` (scenes by inferred count) and, where the
+            truth is known, `count_accuracy`, `count_mean_absolute_error`, `count_confusion` (scenes
+            by true and inferred count), `box_mean_iou`, `box_ap50`.
         stages: pairs of a training iteration and what the model then infers from the same scenes.
         windows: attention windows x0, y0, x1, y1 in pixels of the M evaluated scenes, NaN where a
             step was not used, with shape (M, N, 4); None of a model without objects.
@@ -144,7 +145,16 @@ def _headline(data: ReportData) -> Iterator[tuple[str, str, str]]:
         value = known.get(key)
         if value is not None and math.isfinite(value):
             shown = _duration(value) if key == "training_seconds" else pattern.format(value)
-            yield shown, name, meaning.format(samples=known.get("bound_samples", "many"))
+            yield shown, name, meaning.format(**_scope_of_bound(known))
+
+
+def _scope_of_bound(known: dict[str, Any]) -> dict[str, Any]:
+    """What the meanings say of the tighter bound: its samples, and on how many scenes it is."""
+    scenes, scope = known.get("bound_scenes"), {"part": "", "but": ""}
+    if scenes is not None and scenes < known.get("scenes", 0):
+        part = f", on the first {scenes:,} scenes"
+        scope = {"part": part, "but": ", but for the tighter bound"}
+    return {"samples": known.get("bound_samples", "many")} | scope
 
 
 def _duration(seconds: float) -> str:
@@ -201,9 +211,9 @@ HEADLINE = (
         "bound",
         "{:,.1f}",
         "Tighter bound, nats",
-        "the same bound, importance-weighted over {samples} samples",
+        "the same bound, importance-weighted over {samples} samples{part}",
     ),
-    ("scenes", "{:,}", "Scenes evaluated", "the numbers above are over all of them"),
+    ("scenes", "{:,}", "Scenes evaluated", "the numbers above are over all of them{but}"),
     ("training_seconds", "{}", "Training time", "from the first to the last iteration"),
     (
         "training_images_per_second",
