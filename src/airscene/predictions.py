@@ -1,16 +1,25 @@
-"""Detections as files: JSON lines, CSV, COCO."""
+r"""Detections as files: JSON lines, CSV, COCO.
+
+All formats are text that UTF-8 can encode. The name of a file need not be UTF-8: each of its bytes
+that is not part of a character is written as an escape, `a\udcff.png` for a byte 0xff, in every
+format alike.
+"""
 
 import csv
 import io
 import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from airscene.data import UserImages
 from airscene.detections import Detections
+from airscene.errors import UserError
+
+HUNDREDTHS = 100  # boxes are rounded to hundredths of a pixel
+LONGEST_NAME = 200  # bytes of an overlay's name; file systems allow 255
 
 
 @dataclass(frozen=True)
@@ -18,14 +27,15 @@ class Prediction:
     """What was found in one of the user's images.
 
     Attributes:
-        source: the file.
+        source: the file's name, as Python decodes it; it may hold surrogate escapes.
         index: the image's place in the file.
         height: of the image, in pixels.
         width: of the image, in pixels.
         count: objects found.
         saturated: whether as many were counted as were allowed for, so that there may be more.
         count_probs: probability of 0, 1, … N objects.
-        boxes: (x0, y0, x1, y1) of each counted object, in pixels of the image.
+        boxes: (x0, y0, x1, y1) of each counted object, in pixels of the image, with two digits.
+            A box lies within the image and each side is at least 0.01 pixels long.
         scores: probability that each of them exists.
     """
 
@@ -47,34 +57,44 @@ def predictions(images: UserImages, found: Detections, scale: Tensor) -> list[Pr
         images: the user's images.
         found: what was found in them on the model's canvas.
         scale: image pixels a canvas pixel along (x, y), shape (M, 2).
+
+    Raises:
+        UserError: the model gave a number that is NaN or infinite.
     """
     boxes = found.boxes * scale.repeat(1, 2)[:, None]
-    rows = []
-    for i, image in enumerate(images.images):
-        height, width = image.shape[-2:]
-        n = int(found.count[i])
-        limit = torch.tensor([width, height, width, height])
-        inside = boxes[i, :n].clamp(min=0).minimum(limit)
-        rows.append(
-            Prediction(
-                source=images.sources[i],
-                index=images.indices[i],
-                height=height,
-                width=width,
-                count=n,
-                saturated=bool(found.saturated[i]),
-                count_probs=_rounded(found.count_probs[i], 6),
-                boxes=[_rounded(box, 2) for box in inside],
-                scores=_rounded(found.scores[i, :n], 6),
-            )
+    return [_prediction(images, found, boxes[i], i) for i in range(len(images.images))]
+
+
+def _prediction(images: UserImages, found: Detections, boxes: Tensor, i: int) -> Prediction:
+    """The prediction of image i, from all boxes (N, 4) in pixels of the image."""
+    height, width = images.images[i].shape[-2:]
+    n = int(found.count[i])
+    probs, scores, boxes = found.count_probs[i], found.scores[i, :n], boxes[:n]
+    if not all(values.isfinite().all() for values in (probs, scores, boxes)):
+        raise UserError(
+            f"{printable(images.sources[i])}: the model gives numbers that are not finite; "
+            f"its training diverged, or its checkpoint is damaged: use another run"
         )
-    return rows
+    return Prediction(
+        source=images.sources[i],
+        index=images.indices[i],
+        height=height,
+        width=width,
+        count=n,
+        saturated=bool(found.saturated[i]),
+        count_probs=_rounded(probs, 6),
+        boxes=[_rounded_box(box, width, height) for box in boxes.tolist()],
+        scores=_rounded(scores, 6),
+    )
 
 
 def as_jsonl(rows: list[Prediction]) -> str:
     """One JSON object a line: source, index, count, saturated and so on, as in `Prediction`."""
-    names = ("source", "index", "count", "saturated", "count_probs", "boxes", "scores")
-    return "".join(json.dumps({name: getattr(row, name) for name in names}) + "\n" for row in rows)
+    names = ("index", "count", "saturated", "count_probs", "boxes", "scores")
+    return "".join(
+        _json({"source": printable(row.source)} | {name: getattr(row, name) for name in names})
+        for row in rows
+    )
 
 
 def as_csv(rows: list[Prediction]) -> str:
@@ -83,18 +103,21 @@ def as_csv(rows: list[Prediction]) -> str:
     table = csv.writer(text, lineterminator="\n")
     table.writerow(["source", "index", "count", "saturated", "x0", "y0", "x1", "y1", "score"])
     for row in rows:
+        image = [printable(row.source), row.index, row.count, str(row.saturated).lower()]
         objects = [[*box, score] for box, score in zip(row.boxes, row.scores, strict=True)]
-        for cells in objects or [[""] * 5]:
-            table.writerow([row.source, row.index, row.count, str(row.saturated).lower(), *cells])
+        table.writerows([*image, *cells] for cells in objects or [[""] * 5])
     return text.getvalue()
 
 
 def as_coco(rows: list[Prediction]) -> str:
-    """The COCO detection format, with one category."""
+    """A COCO data set with one category: images, annotations with scores, categories.
+
+    The id of an image is its place in `rows`, from 0.
+    """
     images = [
         {
             "id": i,
-            "file_name": row.source,
+            "file_name": printable(row.source),
             "index": row.index,
             "height": row.height,
             "width": row.width,
@@ -102,34 +125,102 @@ def as_coco(rows: list[Prediction]) -> str:
         }
         for i, row in enumerate(rows)
     ]
-    found = [
-        (i, box, s)
-        for i, row in enumerate(rows)
-        for box, s in zip(row.boxes, row.scores, strict=True)
+    annotations = [
+        {"id": k, **entry, "area": _area(entry["bbox"]), "iscrowd": 0}
+        for k, entry in enumerate(_coco_entries(rows), start=1)
     ]
-    annotations = [_annotation(k, *entry) for k, entry in enumerate(found, start=1)]
     categories = [{"id": 1, "name": "object"}]
-    return (
-        json.dumps({"images": images, "annotations": annotations, "categories": categories}) + "\n"
-    )
+    return _json({"images": images, "annotations": annotations, "categories": categories})
 
 
-def _annotation(identity: int, image: int, box: list[float], score: float) -> dict[str, Any]:
+def as_coco_results(rows: list[Prediction]) -> str:
+    """The COCO results format: a list of detections, as `COCO.loadRes` of pycocotools takes it.
+
+    The image ids are those of `as_coco`, and so are the entries. pycocotools refuses an empty list.
+
+    >>> row = Prediction("a.png", 0, 8, 9, 1, False, [0.0, 1.0], [[1.0, 2.0, 4.0, 4.0]], [0.9])
+    >>> print(as_coco_results([row]), end="")
+    [{"image_id": 0, "category_id": 1, "bbox": [1.0, 2.0, 3.0, 2.0], "score": 0.9}]
+    """
+    return _json(_coco_entries(rows))
+
+
+def printable(source: str) -> str:
+    r"""The name of a file as text that UTF-8 can encode, its undecodable bytes escaped.
+
+    >>> print(printable("a\udcff.png"))
+    a\udcff.png
+    """
+    return source.encode("utf-8", "backslashreplace").decode()
+
+
+def overlay_name(number: int, source: str, index: int) -> str:
+    """The name of the picture that shows what was found in an image.
+
+    Args:
+        number: of the image among all that were read, from 0.
+        source: the file that the image came from; its stem becomes part of the name.
+        index: the image's place in that file.
+
+    Returns:
+        NUMBER-STEM-INDEX.png, the number with at least five digits, and the stem shortened at its
+        end so that the name has at most 200 bytes.
+
+    >>> overlay_name(3, "cells.npz", 12)
+    '00003-cells-12.png'
+    """
+    stem = Path(source).stem
+    while stem and _bytes(f"{number:05d}-{stem}-{index}.png") > LONGEST_NAME:
+        stem = stem[:-1]
+    return f"{number:05d}-{stem}-{index}.png"
+
+
+def _bytes(name: str) -> int:
+    """Bytes of a name in UTF-8, each of its undecodable bytes counted as three."""
+    return len(name.encode("utf-8", "surrogatepass"))
+
+
+def _coco_entries(rows: list[Prediction]) -> list[dict[str, Any]]:
+    """What every COCO format says of a detection, all images in order."""
+    return [
+        {"image_id": i, "category_id": 1, "bbox": _corner_and_size(box), "score": score}
+        for i, row in enumerate(rows)
+        for box, score in zip(row.boxes, row.scores, strict=True)
+    ]
+
+
+def _corner_and_size(box: list[float]) -> list[float]:
+    """(x, y, width, height) of a box (x0, y0, x1, y1)."""
     x0, y0, x1, y1 = box
-    width, height = x1 - x0, y1 - y0
-    return {
-        "id": identity,
-        "image_id": image,
-        "category_id": 1,
-        "bbox": [x0, y0, width, height],
-        "area": width * height,
-        "iscrowd": 0,
-        "score": score,
-    }
+    return [x0, y0, round(x1 - x0, 2), round(y1 - y0, 2)]
+
+
+def _area(bbox: list[float]) -> float:
+    """The area of (x, y, width, height) with two digits, at least 0.01."""
+    return max(round(bbox[2] * bbox[3], 2), 1 / HUNDREDTHS)
+
+
+def _json(value: Any) -> str:
+    """One line of JSON."""
+    return json.dumps(value, allow_nan=False) + "\n"
 
 
 def _rounded(values: Tensor, digits: int) -> list[float]:
     return [round(value, digits) for value in values.tolist()]
 
 
-FORMATS = {"jsonl": as_jsonl, "csv": as_csv, "coco": as_coco}
+def _rounded_box(box: list[float], width: int, height: int) -> list[float]:
+    """A box cut off at the image's border, with two digits and sides of at least 0.01."""
+    (x0, x1), (y0, y1) = _rounded_side(box[0], box[2], width), _rounded_side(box[1], box[3], height)
+    return [x0, y0, x1, y1]
+
+
+def _rounded_side(low: float, high: float, end: int) -> tuple[float, float]:
+    """Both ends of a side within 0 and `end`, in whole hundredths that differ."""
+    first, last = (round(min(max(value, 0), end) * HUNDREDTHS) for value in (low, high))
+    first = min(first, end * HUNDREDTHS - 1)
+    return first / HUNDREDTHS, max(last, first + 1) / HUNDREDTHS
+
+
+FORMATS = {"jsonl": as_jsonl, "csv": as_csv, "coco": as_coco, "coco-results": as_coco_results}
+"""How predictions become text, by the name of the format."""
