@@ -6,7 +6,7 @@
     python benchmarks/learning.py --preset digits --seeds 5
 
 Each training is the command `airscene train`, started as a user would. Finished runs are not run
-again, so an interrupted benchmark goes on where it was.
+again, so an interrupted benchmark goes on where it was. Each seed records the commit it was run at.
 """
 
 import argparse
@@ -18,7 +18,8 @@ import sys
 import time
 from pathlib import Path
 
-from machine import machine, write_result
+from airscene.experiments.machine import commit, provenance
+from machine import write_result
 
 COLUMNS = {
     "count_accuracy": "count accuracy",
@@ -35,14 +36,14 @@ SUMMARIES = {"mean": statistics.mean, "median": statistics.median, "lowest": min
 
 
 def main() -> None:
-    options = parse()
+    options, origin = parse(), provenance()
     name = options.name or options.preset
     runs = Path("runs") / "benchmark" / name
     seeds = range(options.first, options.first + options.seeds)
     rows = [one_seed(options, runs / f"seed-{seed}", seed) for seed in seeds]
     show(rows)
-    about = {"command": " ".join(sys.argv), "target": options.target, "machine": machine()}
-    write_result(f"learning-{name}", about | {"seeds": rows})
+    result = {"provenance": origin, "target": options.target, "seeds": rows}
+    write_result(f"learning-{name}", result)
 
 
 def parse() -> argparse.Namespace:
@@ -63,9 +64,9 @@ def one_seed(options: argparse.Namespace, run: Path, seed: int) -> dict:
     """Trains, unless that was done, and reads the result."""
     result = run / "benchmark.json"
     if not result.exists():
-        started = time.time()
+        about, started = {"seed": seed, "commit": commit()}, time.time()
         subprocess.run(command(options, run, seed), check=True)
-        result.write_text(json.dumps(read(run, started, options.target) | {"seed": seed}))
+        result.write_text(json.dumps(read(run, started, options.target) | about))
     row = json.loads(result.read_text())
     print(json.dumps(row), flush=True)
     return row

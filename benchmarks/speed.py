@@ -19,10 +19,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from airscene.data import Composer, load_sprites
 from airscene.detections import detect
+from airscene.experiments.machine import provenance
 from airscene.presets import PRESETS
 from airscene.training.loop import compiled
 from airscene.training.objectives import make_objective, make_optimizer
-from machine import machine, write_result
+from machine import write_result
 
 BATCH = 64
 STEPS = (3, 6, 12)
@@ -34,7 +35,7 @@ def main() -> None:
     parser.add_argument("--compile", action="store_true", help="time the compiled step")
     options = parser.parse_args()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    result = {"machine": machine(), "compiled": options.compile}
+    result = {"provenance": provenance(), "compiled": options.compile}
     result["steps"] = [time_step(n, options.compile, device) for n in STEPS]
     result["feedback"] = [time_feedback(n, options.compile, device) for n in STEPS]
     result["inference_images_per_second"] = time_inference(device)

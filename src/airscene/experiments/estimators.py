@@ -29,7 +29,7 @@ from airscene.experiments.learning import (
     learn,
     side_by_side,
 )
-from airscene.experiments.machine import describe_machine
+from airscene.experiments.machine import provenance
 from airscene.experiments.pieces import begin, finish, read_piece, write_piece
 from airscene.experiments.pool import Pool, pool_size
 from airscene.experiments.reference import ReferenceTask, train_reference
@@ -94,10 +94,11 @@ def carry_out(experiment: EstimatorsExperiment, out: Path, data_dir: Path | None
         KeyboardInterrupt: Ctrl-C; what is finished is kept, and trainings have been saved.
     """
     begin(out, experiment, [experiment.base], data_dir)
+    origin = provenance()  # now: the code may change during a long experiment
     with Pool(pool_size()) as pool:
         measure(experiment, out, data_dir, pool)
         train_all(experiment, out, data_dir, pool)
-    results = collect(experiment, out)
+    results = collect(experiment, out, origin)
     paths = [
         write_piece(out / "results.json", results),
         write_text(out / "tables.md", tables(results)),
@@ -177,8 +178,8 @@ def run_folder(out: Path, name: str, seed: int) -> Path:
     return out / "runs" / name / f"seed-{seed}"
 
 
-def collect(experiment: EstimatorsExperiment, out: Path) -> dict[str, Any]:
-    """All that was found, as plain values."""
+def collect(experiment: EstimatorsExperiment, out: Path, origin: dict[str, Any]) -> dict[str, Any]:
+    """All that was found, and where it comes from, as plain values."""
     times = read_piece(out / "times.json")
     variances = {
         name: _with_costs(read_piece(out / "variance" / f"{name}.json"), times, name)
@@ -187,7 +188,7 @@ def collect(experiment: EstimatorsExperiment, out: Path) -> dict[str, Any]:
     write_piece(out / "variance.json", variances)
     return {
         "config": dataclasses.asdict(experiment),
-        "machine": describe_machine(),
+        "provenance": origin,
         "times": times,
         "enumeration_overhead": times[EXACT] / times["reinforce"],
         "variance": variances,

@@ -17,7 +17,7 @@ import numpy as np
 from airscene import figures
 from airscene.config import Config
 from airscene.experiments.generalization_tables import accuracy, counters, summary, tables, told
-from airscene.experiments.machine import describe_machine
+from airscene.experiments.machine import provenance
 from airscene.experiments.pieces import begin, finish, read_piece, write_piece
 from airscene.experiments.pool import Pool, pool_size
 from airscene.experiments.unseen import ExamConfig, UnseenTask, examine
@@ -109,13 +109,14 @@ def carry_out(experiment: GeneralizationExperiment, out: Path, data_dir: Path | 
         KeyboardInterrupt: Ctrl-C; what is finished is kept, and trainings have been saved.
     """
     begin(out, experiment, experiment.models.values(), data_dir)
+    origin = provenance()  # now: the code may change during a long experiment
     tasks = tasks_of(experiment, out, data_dir)
     with Pool(pool_size()) as pool:
         for task in finish(pool, examine, [*tasks.values()]):
             print(f"{task.folder.relative_to(out)}: {told(read_piece(task.path), task.unseen)}")
     results = {
         "config": dataclasses.asdict(experiment),
-        "machine": describe_machine(),
+        "provenance": origin,
         "runs": grouped({key: read_piece(task.path) for key, task in tasks.items()}),
     }
     paths = [

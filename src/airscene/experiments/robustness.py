@@ -17,7 +17,7 @@ import numpy as np
 from airscene import figures
 from airscene.config import Config
 from airscene.experiments.learning import EvaluationConfig, LearningTask, learn, side_by_side
-from airscene.experiments.machine import describe_machine
+from airscene.experiments.machine import provenance
 from airscene.experiments.pieces import begin, finish, read_piece, write_piece
 from airscene.experiments.pool import Pool, pool_size
 from airscene.experiments.tables import SMOKE, accuracy_of, percent, success, table
@@ -120,6 +120,7 @@ def carry_out(experiment: RobustnessExperiment, out: Path, data_dir: Path | None
         KeyboardInterrupt: Ctrl-C; what is finished is kept, and trainings have been saved.
     """
     begin(out, experiment, [experiment.base], data_dir)
+    origin = provenance()  # now: the code may change during a long experiment
     tasks = {
         (cell, seed): LearningTask(
             training_of(experiment.base, cell, seed),
@@ -140,7 +141,7 @@ def carry_out(experiment: RobustnessExperiment, out: Path, data_dir: Path | None
     }
     results = {
         "config": dataclasses.asdict(experiment),
-        "machine": describe_machine(),
+        "provenance": origin,
         "runs": {cell.name: some for cell, some in runs.items()},
     }
     figure = heatmap(experiment, runs)
