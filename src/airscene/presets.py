@@ -8,14 +8,14 @@ from airscene.data import SceneConfig
 from airscene.models.air import AIRConfig
 
 # Windows of DAIR touch objects from the start, so that no digit is split while presence is cheap;
-# presence then gets dear before the windows have settled, lest leftovers are counted.
+# presence then gets dear before the windows have settled, so that leftovers are not counted.
 DAIR_TRAINING = TrainingConfig(
     iterations=1600,
     learning_rate=((0.0, 1e-4), (0.1, 4e-3), (0.6, 4e-3), (1.0, 2e-5)),
     prior_odds=((0.0, 10.0), (0.1, 10.0), (0.35, 2e-3), (0.6, 2e-3), (0.8, 0.1), (1.0, 0.1)),
 )
 
-# the paper's second model on its multi-MNIST, sections 3.1 and 3.2
+# a variant of the paper's second model on its multi-MNIST, sections 3.1 and 3.2
 DAIR = Config(
     scenes=SceneConfig(source="mnist"),
     model=AIRConfig(feedback="residual", glimpse=20),

@@ -1,4 +1,4 @@
-"""Whether the gradient of the enumerated bound is its derivative, for fixed noise of the latents."""
+"""Whether the gradient of the enumerated bound is its derivative, for fixed noise."""
 
 from dataclasses import replace
 

@@ -11,6 +11,11 @@ most the
     ELBO = E_q(n|x) [score(n) - log q(n | x)].
 
 The score's own gradient (the pathwise one, through reparameterised z) passes through untouched.
+
+Where an estimator's text calls its gradient unbiased, or its mean that of the bound, it speaks of
+the gradient through n. The whole gradient is unbiased for AIR, whose pathwise gradient is exact.
+DAIR detaches the canvas that its steps read, so its pathwise gradient is truncated, and its
+gradient is not that of its bound with any estimator.
 """
 
 from dataclasses import dataclass, field

@@ -12,6 +12,9 @@ class Enumerate(Estimator):
 
     Presence is a prefix of ones, so N + 1 masks are all there are, and one unrolled pass holds the
     latents of each: the cost is linear in N.
+
+    For AIR the gradient is an unbiased estimate of that of the ELBO, with the sampled latents as
+    its only noise. For DAIR it is exact in n but truncated at the canvas, which is detached.
     """
 
     def forward(self, evidence: Evidence) -> Estimate:

@@ -1,6 +1,7 @@
 """Score-function estimators: the log-probability of a drawn n, weighted by how well it did.
 
-For a drawn n with bound L(n) = score(n) - log q(n), the gradient of E_q(n) [L(n)] is
+For a drawn n with bound L(n) = score(n) - log q(n) and given latents, the gradient of
+E_q(n) [L(n)] is
 
     E [∇ score(n) + (L(n) - b) ∇ log q(n)]
 
@@ -142,8 +143,8 @@ class NVIL(Reinforce):
     """REINFORCE as neural variational inference and learning has it (Mnih and Gregor 2014).
 
     The signal is centred by a network of the image and by a moving average, and divided by its
-    moving standard deviation where that is above one. The division scales the score-function term;
-    but for that scale the gradient is unbiased.
+    moving standard deviation where that is above one. The division scales the score-function term.
+    But for that scale the gradient through n is unbiased.
 
     Args:
         sizes: of what the baseline reads.

@@ -56,7 +56,7 @@ class EstimatorsExperiment:
     variance: VarianceConfig = field(default_factory=VarianceConfig)
     """How variance is measured."""
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
-    """What trained models are held against."""
+    """What trained models are evaluated on."""
     quick: bool = False
     """Whether it is a smoke test."""
 

@@ -70,7 +70,7 @@ class GeneralizationExperiment:
     stages: tuple[float, ...] = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0)
     """Parts of training after which unseen counts are tested."""
     exam: ExamConfig = field(default_factory=ExamConfig)
-    """What trained models are held against."""
+    """What trained models are evaluated on."""
     quick: bool = False
     """Whether it is a smoke test."""
 

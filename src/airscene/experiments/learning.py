@@ -1,4 +1,4 @@
-"""Trainings to the end, held against held-out scenes."""
+"""Trainings to the end, evaluated on held-out scenes."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,7 +19,7 @@ THRESHOLDS = (0.95, 0.98)  # of validation count accuracy
 
 @dataclass(frozen=True)
 class EvaluationConfig:
-    """What a trained run is held against."""
+    """What a trained run is evaluated on."""
 
     samples: int = 100
     """Importance samples of the bound."""

@@ -69,7 +69,7 @@ class RobustnessExperiment:
     seeds: int = 10
     """Trainings of each combination, with the seeds from 0 on."""
     evaluation: EvaluationConfig = field(default_factory=lambda: EvaluationConfig(1, 100))
-    """What trained models are held against."""
+    """What trained models are evaluated on."""
     quick: bool = False
     """Whether it is a smoke test."""
 

@@ -8,8 +8,11 @@ logit and the posterior over where; the window crops a glimpse, and an encoder g
 over what. While the network runs, every earlier presence is one, so a single unrolled pass of N
 steps holds the latents and the painted objects of every count n ≤ N.
 
-With feedback (DAIR, section 3.2), a step reads not the image but what the canvas painted so far
-leaves of it. No gradient passes through that canvas: with it, training is unstable.
+With feedback, a step reads not the image but what the canvas painted so far leaves of it. This is a
+variant of the paper's DAIR (section 3.2): it has no LSTM, and its search starts from ink. No
+gradient passes through that canvas, because training was unstable with it. So the gradient of DAIR
+is truncated: it is the derivative of the bound with the canvas that each step reads held fixed.
+That of AIR is the whole derivative.
 """
 
 import math

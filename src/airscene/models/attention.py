@@ -1,9 +1,10 @@
 """Where to look next: the two ways in which a step of inference chooses its place.
 
 `Recurrent` is that of AIR: an LSTM reads the whole image and what the last step found, and
-remembers what has been explained. `Search` is that of DAIR: it reads what the canvas leaves of the
-image, so the canvas is its memory, and the same rule finds the first object and the ninth. Both
-return features for the network that infers presence and where, and a centre to depart from.
+remembers what has been explained. `Search` is that of this library's variant of DAIR: it reads what
+the canvas leaves of the image, so the canvas is its memory, and the same rule finds the first
+object and the ninth. Both return features for the network that infers presence and where, and a
+centre to depart from.
 """
 
 import torch
@@ -58,9 +59,9 @@ class Search(nn.Module):
     """Goes to what is most salient in the unexplained part of the image, and glances at it.
 
     Salience starts as local ink, so that the first windows already touch objects, however small;
-    a small convolutional network learns the rest. The best place is chosen outright, lest the
-    centre lies between two objects, and refined by averaging over its neighbourhood, through which
-    the gradient reaches the salience.
+    a small convolutional network learns the rest. The best place is chosen outright, so that the
+    centre does not lie between two objects. It is then refined by averaging over its neighbourhood,
+    through which the gradient reaches the salience.
 
     Args:
         shape: channels, height and width of the images.
