@@ -16,7 +16,16 @@ from airscene.data import SceneConfig
 from airscene.errors import UserError
 from airscene.estimators import EstimationConfig
 from airscene.models.air import AIRConfig
-from airscene.ranges import Range, Ranges, check_ranges, flag_of, in_turn, ranged_fields, within
+from airscene.ranges import (
+    Range,
+    Ranges,
+    check_ranges,
+    check_value,
+    flag_of,
+    in_turn,
+    ranged_fields,
+    within,
+)
 from airscene.training.objectives import make_objective, make_optimizer
 
 DEFAULTS = {
@@ -173,9 +182,9 @@ def test_models_share_the_ranges_of_the_flags_that_they_share():
 
 
 def test_a_single_number_is_checked_by_its_flag():
-    Range(1, 3).check("--n", 3)
+    check_value("--n", 3, Range(1, 3))
     with pytest.raises(UserError, match=r"^--n is 4; it must lie between 1 and 3$"):
-        Range(1, 3).check("--n", 4)
+        check_value("--n", 4, Range(1, 3))
 
 
 def test_none_passes_where_the_annotation_allows_it():

@@ -12,6 +12,7 @@ from airscene.data import Scenes
 from airscene.detections import Detections, detect
 from airscene.estimators import expected_bound
 from airscene.models.air import AIR
+from airscene.passes import inference_batch
 
 BATCH = 256
 
@@ -93,5 +94,6 @@ def _elbo(model: AIR | DRAW, images: Tensor) -> Tensor:
 
 def _mean(value, images: Tensor, model: AIR | DRAW) -> float:
     device = next(model.parameters()).device
+    rows = inference_batch(model.config, model.config.steps, BATCH)
     with torch.no_grad():
-        return float(torch.cat([value(part.to(device)) for part in images.split(BATCH)]).mean())
+        return float(torch.cat([value(part.to(device)) for part in images.split(rows)]).mean())

@@ -44,19 +44,6 @@ class Range:
     def __str__(self) -> str:
         return f"between {_plain(self.low)} and {_plain(self.high)}"
 
-    def check(self, flag: str, value: float) -> None:
-        """Refuses a number outside.
-
-        Args:
-            flag: as it is typed, `--n`.
-            value: the number that it was given.
-
-        Raises:
-            UserError: the message names the flag and the range.
-        """
-        if value not in self:
-            raise UserError(f"{flag} is {value}; it must lie {self}")
-
 
 @dataclass(frozen=True)
 class Ranges:
@@ -91,6 +78,20 @@ def in_turn(*ranges: Range) -> tuple[Any, ...]:
     found = Ranges(ranges)
     hint = tyro.conf.arg(help_behavior_hint=lambda default: f"(default: {default}; {found})")
     return found, hint
+
+
+def check_value(flag: str, value: float, allowed: Range) -> None:
+    """Refuses a number outside a range.
+
+    Args:
+        flag: as it is typed, `--n`.
+        value: the number that it was given.
+        allowed: the range.
+
+    Raises:
+        UserError: the message names the flag and the range.
+    """
+    _check_field(flag, value, Real, Ranges((allowed,)))
 
 
 def check_ranges(config: Any, prefix: str) -> None:

@@ -22,6 +22,7 @@ TAIL = 4.0  # scales are cut off at so many standard deviations, so that sizes a
 MINIMUM_SIDE = 4  # in pixels; smaller sprites are blots
 ROUNDS = 100  # of drawing the rejected scenes of a chunk anew before giving up
 FEW = 64  # draw at least so many candidates a round: a long tail of small rounds is slow
+ROUND_PIXELS = 1 << 26  # of the candidates of a round, which is less on the largest canvases
 PIXELS = 1 << 21  # of placed sprites held at once, 8 MiB as floats: larger is slower
 
 
@@ -133,7 +134,7 @@ class Composer:
             UserError: the objects do not fit the canvas without overlap.
         """
         count = self._counts(number, generator)
-        chunk = max(1, PIXELS // (math.prod(self.config.canvas) * max(1, *self.config.counts)))
+        chunk = max(1, PIXELS // self._placed_pixels)
         parts = [self._fill(part, generator) for part in count.split(chunk)]
         images, boxes, labels = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
         return Scenes(images, count, boxes, labels)
@@ -148,8 +149,9 @@ class Composer:
         """Draws scenes with these counts (M,) until each obeys the overlap rule."""
         pending = torch.arange(len(count), device=self._device)
         filled = self._blank(len(count))
+        few = min(FEW, ROUND_PIXELS // self._placed_pixels)
         for _ in range(ROUNDS):
-            tries = pending.repeat(max(1, FEW // len(pending)))
+            tries = pending.repeat(max(1, few // len(pending)))
             drawn, obeys = self._draw(count[tries], generator)
             first, found = _first_of_each(obeys, len(pending))
             for whole, part in zip(filled, drawn, strict=True):
@@ -224,6 +226,11 @@ class Composer:
             f"{count} objects of {side} px do not fit a {height}x{width} canvas without overlap;"
             " enlarge --scenes.canvas, lower --scenes.counts or give --scenes.overlap any"
         )
+
+    @property
+    def _placed_pixels(self) -> int:
+        """Pixels of the placed sprites of the fullest scene."""
+        return math.prod(self.config.canvas) * max(1, *self.config.counts)
 
     @property
     def _device(self) -> torch.device:

@@ -335,7 +335,7 @@ class AIR(nn.Module):
         c = self.config
         if c.feedback == "none":
             return Recurrent(pixels, self.latents, c.lstm)
-        scale = torch.tensor([c.scale_prior[0], 0.0, 0.0])
+        scale = torch.tensor([c.scale_prior[0], 0.0, 0.0], device="cpu")  # read at once
         return Search((c.channels, c.height, c.width), float(self.window(scale)[2]), c.glimpse)
 
     def _locate(self, features: Tensor, centre: Tensor) -> tuple[Tensor, Normal]:
