@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -83,7 +85,7 @@ def test_on_digits_the_largest_count_is_seen_from_a_rough_size(scale):
     assert 3 <= choose(Config(), scenes, scale * side).config.model.steps <= 6
 
 
-@pytest.mark.parametrize("size", [0.0, -3.0, 4.0, 51.0, float("nan")])
+@pytest.mark.parametrize("size", [0.0, -3.0, 4.0, 51.0, float("nan"), float("inf"), 1e308, 1e-300])
 def test_an_impossible_size_is_refused(size):
     with pytest.raises(UserError, match=r"--object-size is .*between 5 and 50"):
         choose(Config(), scenes_of(squares((3, 3))), size)
@@ -97,3 +99,65 @@ def test_black_images_are_refused():
 def test_it_does_not_choose_for_draw():
     with pytest.raises(UserError, match="--preset dair"):
         choose(Config(model=DRAWConfig()), scenes_of(squares((3, 3))), SIZE)
+
+
+FOUR = squares((2, 2), (20, 30), (35, 5), (36, 40), level=0.6)
+
+# a flag, the value it was given, and what follows it: another setting with and without the flag
+GIVEN = [
+    ("--model.feedback", "residual", {}),
+    ("--model.scale-prior", (-2.0, 0.3), {"--model.glimpse": (8, 16)}),
+    ("--model.scale-prior", (0.0, 0.3), {"--model.glimpse": (28, 16)}),
+    ("--model.glimpse", 11, {}),
+    ("--model.steps", 40, {"--training.batch": (64, 128)}),
+    ("--model.steps", 1, {"--training.batch": (256, 128)}),
+    ("--model.sigma", 0.7, {}),
+    ("--training.batch", 9, {}),
+]
+CHOSEN = list(dict.fromkeys(flag for flag, *_ in GIVEN))
+
+
+def value_of(config: Config, flag: str):
+    part, name = flag.removeprefix("--").replace("-", "_").split(".")
+    return getattr(getattr(config, part), name)
+
+
+def words_of(value) -> str:
+    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+@pytest.mark.parametrize(("flag", "value", "follows"), GIVEN)
+def test_a_given_flag_is_kept_and_the_others_follow_it(flag, value, follows):
+    part, name = flag.removeprefix("--").replace("-", "_").split(".")
+    config = replace(Config(), **{part: replace(getattr(Config(), part), **{name: value})})
+    scenes = large_scenes(FOUR)
+    plain, kept = choose(config, scenes, SIZE), choose(config, scenes, SIZE, frozenset({flag}))
+    assert value_of(kept.config, flag) == value
+    assert value_of(plain.config, flag) != value or flag == "--model.feedback"
+    for other in set(CHOSEN) - {flag}:
+        after, before = value_of(kept.config, other), value_of(plain.config, other)
+        assert (after, before) == follows.get(other, (before, before))
+    line = next(reason for reason in kept.reasons if reason.startswith(f"{flag} "))
+    assert line == f"{flag} {words_of(value)}: as you gave it"
+
+
+@pytest.mark.parametrize("given", [(), ("--model.steps", "--model.sigma"), tuple(CHOSEN)])
+def test_the_reasons_tell_every_value_that_is_used(given):
+    choice = choose(Config(), scenes_of(FOUR), SIZE, frozenset(given))
+    assert len(choice.reasons) == len(CHOSEN)
+    for flag in CHOSEN:
+        start = f"{flag} {words_of(value_of(choice.config, flag))}: "
+        (line,) = [reason for reason in choice.reasons if reason.startswith(start)]
+        assert line.endswith("as you gave it") == (flag in given)
+
+
+def test_nearly_black_images_leave_a_sigma_that_is_allowed():
+    faint = scenes_of(squares((3, 3), level=1e-3))
+    assert choose(Config(), faint, SIZE).config.model.sigma == 0.001
+
+
+def large_scenes(image: np.ndarray) -> Scenes:
+    """The image on a larger canvas, where the batch depends on the number of steps."""
+    whole = np.zeros((1, 1, 70, 70), dtype=np.float32)
+    whole[0, 0, :50, :60] = image
+    return Scenes(torch.from_numpy(whole))

@@ -262,7 +262,7 @@ def test_other_estimators_train_and_infer(tmp_path):
 
 
 def test_divergence_ends_in_advice_and_without_a_checkpoint(tmp_path):
-    answer = call("train", "--out", tmp_path / "a", *TINY, "--training.learning-rate", 0, 1e30)
+    answer = call("train", "--out", tmp_path / "a", *TINY, "--training.learning-rate", 0, 1)
     assert answer.code == 2
     assert "lower --training.learning-rate" in answer.err.splitlines()[-1]
     assert not (tmp_path / "a" / "checkpoint.safetensors").exists()
@@ -549,23 +549,30 @@ MISTAKES = {
     "train --out NEW --preset nope": ["preset nope is unknown", "digits, multi-mnist"],
     "train --out NEW --preset nope.json": ["nope.json does not exist"],
     "train --out NEW --training.nonsense 3": ["--training.nonsense"],
-    "train --out NEW --training.batch 0": ["--training.batch is 0", "at least 1"],
+    "train --out NEW --training.batch 0": ["--training.batch is 0", "between 1 and 65,536"],
     "train --out NEW --training.batch many": ["--training.batch", "many"],
     "train --out NEW --training.batch": ["--training.batch"],
     "train --out NEW --training.compile perhaps": ["--training.compile", "'on'"],
-    "train --out NEW --training.learning-rate 0 1 1 -1": ["--training.learning-rate has values"],
+    "train --out NEW --training.learning-rate 0 1 1 -1": [
+        "--training.learning-rate holds -1.0 in place 4"
+    ],
     "train --out NEW --model.steps 0": ["--model.steps is 0"],
-    "train --out NEW --scenes.canvas 8 8": ["scenes.canvas is (8, 8)", "enlarge it"],
-    "train --out NEW --seed -1": ["--seed is -1", "must not be negative"],
+    "train --out NEW --scenes.canvas 8 8": ["--scenes.canvas is (8, 8)", "enlarge it"],
+    "train --out NEW --seed -1": ["--seed is -1", "between 0 and 4,294,967,295"],
     "train --out NEW --max-minutes -1": ["--max-minutes is -1", "must not be negative"],
     "train --out NEW --estimator magic": ["--estimator magic", "enumerate, reinforce"],
     "train --out NEW --estimator vimco --estimation.samples 1": [
         "--estimation.samples is 1",
         "at least 2",
     ],
-    "train --out NEW --estimation.samples 0": ["--estimation.samples is 0", "at least 1"],
-    "train --out NEW --estimation.temperature 0 1 1 0": ["--estimation.temperature has values"],
-    "train --out NEW --estimation.baseline-rate 0": ["--estimation.baseline-rate is 0", "above 0"],
+    "train --out NEW --estimation.samples 0": ["--estimation.samples is 0", "between 1 and 1,000"],
+    "train --out NEW --estimation.temperature 0 1 1 0": [
+        "--estimation.temperature holds 0.0 in place 4"
+    ],
+    "train --out NEW --estimation.baseline-rate 0": [
+        "--estimation.baseline-rate is 0",
+        "between 1e-06",
+    ],
     "train --out NEW --data nothing": ["nothing does not exist"],
     "train --out NEW --data EMPTY": ["empty holds no image"],
     "train --out NEW --data RANK": ["rank.npy has shape (2, 2, 2, 2, 2)", "reshape it"],
@@ -576,7 +583,7 @@ MISTAKES = {
     "train --out NEW --data PICTURE --object-size 2": ["--object-size is 2", "between 5 and 16"],
     "train --out NEW --data PICTURE --object-size big": ["--object-size", "big"],
     "train --out NEW --preset draw --data PICTURE --object-size 8": ["--preset dair"],
-    "train --out NEW --preset draw --model.read 1": ["--model.read is 1", "at least 2"],
+    "train --out NEW --preset draw --model.read 1": ["--model.read is 1", "between 2 and 512"],
     "train --out NEW --model.feedback some": ["--model.feedback", "residual"],
     "train --out NEW --preset multi-mnist --data-dir EMPTY": ["--data-dir", "idx3-ubyte"],
     "train --out FILE": ["is a file; name a folder"],
@@ -656,7 +663,7 @@ def test_mistakes_are_told_without_a_frame_in_ascii_too(tmp_path):
     ascii_only = os.environ | {"PYTHONIOENCODING": "ascii"}
     done = subprocess.run(command, capture_output=True, text=True, env=ascii_only, cwd=tmp_path)
     assert done.returncode == 2 and done.stderr.count("\n") == 1
-    assert "--training.batch is 0; it must be at least 1" in done.stderr
+    assert "--training.batch is 0; it must lie between 1 and 65,536" in done.stderr
     assert "---" not in done.stderr
 
 

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass, replace
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 from scipy import ndimage
@@ -12,6 +12,7 @@ from airscene.config import Config
 from airscene.data import Scenes
 from airscene.errors import UserError
 from airscene.models.air import AIRConfig, scale_of
+from airscene.ranges import Range
 
 MARGIN = 1.3  # side of a window, in objects: room for those that are larger than said
 SMALLEST = 5.0  # pixels of an object, after shrinking: below, there is nothing to describe
@@ -19,6 +20,7 @@ GLIMPSE = (8, 28)  # fewest and most points along a glimpse
 SPARE = 2  # steps beyond the largest count seen
 MOST = 20  # steps, whatever is seen
 SIGMA = 0.3  # for objects as bright as can be
+LEAST_SIGMA = 0.001  # the least that --model.sigma may be
 PAYING = 10.0  # pixels of an object; a smaller one has too little ink to pay for itself at that σ
 LOOKED_AT = 500  # images, the first ones
 WORK = 4_000_000  # pixels painted in a step: batch times steps times area
@@ -31,43 +33,101 @@ class Choice:
 
     Attributes:
         config: the configuration.
-        reasons: a line for each setting that was chosen, to print.
+        reasons: a line for each setting: the flag, the value that is used, and why.
     """
 
     config: Config
     reasons: tuple[str, ...]
 
 
-def choose(config: Config, scenes: Scenes, object_size: float) -> Choice:
+def choose(
+    config: Config, scenes: Scenes, object_size: float, given: frozenset[str] = frozenset()
+) -> Choice:
     """Sets window, glimpse, N, σ and batch for images; everything else stays as it is.
 
+    A setting whose flag was given keeps its value, and the settings that depend on it follow it:
+    the glimpse follows the window of the scale prior, and the batch follows N.
+
     Args:
-        config: what to start from; its model must be AIR or DAIR.
+        config: what to start from, with the flags that were given; its model is AIR or DAIR.
         scenes: the images at the size in which they are trained on, with objects on black.
         object_size: rough length of the longer side of an object, in pixels of these images.
+        given: flags as they are typed, such as `--model.sigma`.
 
     Raises:
-        UserError: the size is out of range.
+        UserError: the size is out of range, the images are black, or the model is DRAW.
     """
     images = scenes[:LOOKED_AT].pixels().float().amax(1)  # (M, H, W)
-    shorter = min(images.shape[1:])
-    _check(object_size, shorter)
+    channels, height, width = scenes.image.shape[1:]
+    _check(object_size, min(height, width))
+    canvas = replace(_air(config), channels=channels, height=height, width=width)
+    settings = _Settings(replace(config, model=canvas), given)
+    settings.state("--model.feedback", canvas.feedback, "the preset's")
+    _choose_window(settings, object_size)
+    _choose_steps(settings, images, object_size)
+    return Choice(settings.config, tuple(settings.reasons))
+
+
+class _Settings:
+    """A configuration that is chosen flag by flag, with a reason for each.
+
+    Args:
+        config: what to start from.
+        given: the flags that keep their values.
+    """
+
+    def __init__(self, config: Config, given: frozenset[str]):
+        self.config, self.given, self.reasons = config, given, []
+
+    def choose(self, flag: str, value: Any, reason: str) -> Any:
+        """Sets a flag unless it was given; returns the value that is used."""
+        part, name = flag.removeprefix("--").replace("-", "_").split(".")
+        settings = getattr(self.config, part)
+        if flag in self.given:
+            value = getattr(settings, name)
+        self.config = replace(self.config, **{part: replace(settings, **{name: value})})
+        self.state(flag, value, reason)
+        return value
+
+    def state(self, flag: str, value: Any, reason: str) -> None:
+        """Takes down what is used and why."""
+        words = " ".join(map(str, value)) if isinstance(value, tuple) else value
+        reason = "as you gave it" if flag in self.given else reason
+        self.reasons.append(f"{flag} {words}: {reason}")
+
+
+def _choose_window(settings: _Settings, object_size: float) -> None:
+    """Chooses the scale prior from the size of objects, and the glimpse from the scale prior."""
+    shorter = min(settings.config.model.height, settings.config.model.width)
+    side = min(MARGIN * object_size, 0.9 * shorter)
+    mean, _ = settings.choose(
+        "--model.scale-prior",
+        (round(scale_of(side / shorter), 2), 0.15),
+        f"windows around {side:.0f} px for objects of {object_size:.0f} px",
+    )
+    if "--model.scale-prior" in settings.given:
+        side = shorter / (1 + math.exp(-mean))
+    points = min(max(round(side), GLIMPSE[0]), GLIMPSE[1])
+    settings.choose("--model.glimpse", points, "about a point a pixel of a window")
+
+
+def _choose_steps(settings: _Settings, images: Tensor, object_size: float) -> None:
+    """Chooses N from the counts that are seen, σ from the brightness, and the batch."""
     contrast = brightness(images)
     largest = int(np.quantile(_counts(images, object_size, contrast), 0.98).round())
-    window = min(MARGIN * object_size, 0.9 * shorter)
-    model = replace(
-        _air(config),
-        height=images.shape[1],
-        width=images.shape[2],
-        channels=scenes.image.shape[1],
-        steps=min(MOST, largest + SPARE),
-        glimpse=min(max(round(window), GLIMPSE[0]), GLIMPSE[1]),
-        scale_prior=(round(scale_of(window / shorter), 2), 0.15),
-        sigma=round(SIGMA * contrast * min(1.0, object_size / PAYING), 3),
+    settings.choose(
+        "--model.steps",
+        min(MOST, largest + SPARE),
+        f"images seem to hold up to {largest}, and {SPARE} to spare",
     )
-    batch = _batch(model)
-    chosen = replace(config, model=model, training=replace(config.training, batch=batch))
-    return Choice(chosen, _reasons(model, batch, object_size, window, largest, contrast))
+    sigma = round(SIGMA * contrast * min(1.0, object_size / PAYING), 3)
+    settings.choose(
+        "--model.sigma",
+        max(sigma, LEAST_SIGMA),
+        f"objects of this size reach an intensity of {contrast:.2f}",
+    )
+    batch = _batch(_air(settings.config))
+    settings.choose("--training.batch", batch, "fits the size of images and N")
 
 
 def brightness(images: Tensor) -> float:
@@ -108,10 +168,10 @@ def _counts(images: Tensor, object_size: float, contrast: float) -> list[int]:
 
 
 def _check(object_size: float, shorter: int) -> None:
-    if not SMALLEST <= object_size <= shorter:
+    if object_size not in (allowed := Range(SMALLEST, shorter)):
         raise UserError(
             f"--object-size is {object_size:g} px where images are {shorter} px in training; it "
-            f"must lie between {SMALLEST:g} and {shorter}: cut large images into tiles"
+            f"must lie {allowed}: cut large images into tiles"
         )
 
 
@@ -125,19 +185,3 @@ def _batch(model: AIRConfig) -> int:
     """The largest power of two within the work of a step."""
     fits = WORK / (model.steps * model.height * model.width)
     return min(max(2 ** int(math.log2(max(1, fits))), BATCHES[0]), BATCHES[1])
-
-
-def _reasons(
-    model: AIRConfig, batch: int, object_size: float, window: float, largest: int, contrast: float
-) -> tuple[str, ...]:
-    """Each choice in words, in the order of the flags' importance."""
-    mean, std = model.scale_prior
-    return (
-        f"--model.feedback {model.feedback}",
-        f"--model.scale-prior {mean} {std}: windows around {window:.0f} px for objects of "
-        f"{object_size:.0f} px",
-        f"--model.glimpse {model.glimpse}: about a point a pixel",
-        f"--model.steps {model.steps}: images seem to hold up to {largest}, and {SPARE} to spare",
-        f"--model.sigma {model.sigma}: objects of this size reach an intensity of {contrast:.2f}",
-        f"--training.batch {batch}: fits the size of images and N",
-    )

@@ -3,11 +3,10 @@
 import dataclasses
 import json
 import typing
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import UnionType
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from tyro.conf import AvoidSubcommands
 
@@ -17,7 +16,8 @@ from airscene.errors import UserError
 from airscene.estimators import ESTIMATORS, EstimationConfig
 from airscene.files import write_text
 from airscene.models.air import AIRConfig
-from airscene.schedules import Points, check
+from airscene.ranges import SEED, Range, check_ranges, in_turn, within
+from airscene.schedules import PROGRESS, Points, check
 
 # one flag a field of the model that the preset names, and no subcommand to choose it
 Model = AvoidSubcommands[AIRConfig | DRAWConfig]
@@ -27,13 +27,18 @@ Model = AvoidSubcommands[AIRConfig | DRAWConfig]
 class TrainingConfig:
     """How a model is trained. Schedules are pairs of (progress in [0, 1], value)."""
 
-    iterations: int = 1000
+    iterations: Annotated[int, *within(1, 100_000_000)] = 1000
     """Optimiser steps."""
-    batch: int = 256
+    batch: Annotated[int, *within(1, 65_536)] = 256
     """Scenes in a step, on each process."""
-    learning_rate: Points = ((0.0, 2e-4), (0.06, 4e-3), (0.6, 4e-3), (1.0, 2e-5))
+    learning_rate: Annotated[Points, *in_turn(PROGRESS, Range(1e-12, 1))] = (
+        (0.0, 2e-4),
+        (0.06, 4e-3),
+        (0.6, 4e-3),
+        (1.0, 2e-5),
+    )
     """Adam's learning rate."""
-    prior_odds: Points = (
+    prior_odds: Annotated[Points, *in_turn(PROGRESS, Range(1e-12, 1e12))] = (
         (0.0, 2e-3),
         (0.27, 2e-3),
         (0.6, 10.0),
@@ -41,7 +46,7 @@ class TrainingConfig:
         (1.0, 1.0),
     )
     """Prior odds p(n + 1) / p(n): low at first, lest an object is split, then high, then even."""
-    clip: float = 200.0
+    clip: Annotated[float, *within(1e-9, 1e12)] = 200.0
     """Largest norm of the gradient, in nats."""
     fresh: bool = False
     """Compose new scenes for every step instead of drawing from a fixed set."""
@@ -49,29 +54,21 @@ class TrainingConfig:
     """Arithmetic of the networks: no for 32-bit, or bf16 (GPUs)."""
     compile: Literal["auto", "on", "off"] = "auto"
     """torch.compile: auto uses it on GPUs, and on CPUs where the run is long enough to gain."""
-    log_every: int = 25
+    log_every: Annotated[int, *within(1, 1_000_000_000)] = 25
     """Steps between two rows of metrics.jsonl."""
-    validate_every: int = 100
+    validate_every: Annotated[int, *within(1, 1_000_000_000)] = 100
     """Steps between two validations and checkpoints."""
-    validation_scenes: int = 2000
+    validation_scenes: Annotated[int, *within(1, 10_000_000)] = 2000
     """Held-out scenes of a validation."""
-    snapshots: int = 24
+    snapshots: Annotated[int, *within(0, 1000)] = 24
     """Stages of training of which the report shows reconstructions."""
-    patience: int = 0
+    patience: Annotated[int, *within(0, 1_000_000_000)] = 0
     """Stop after so many validations without a better bound; 0 never does."""
 
     def __post_init__(self) -> None:
-        whole = ("iterations", "batch", "log_every", "validate_every", "validation_scenes")
-        self._require(whole, lambda value: value >= 1, "at least 1")
-        self._require(("snapshots", "patience"), lambda value: value >= 0, "at least 0")
-        self._require(("clip",), lambda value: value > 0, "above 0")
-        for name in ("learning_rate", "prior_odds"):
-            check(_flag(name), getattr(self, name))
-
-    def _require(self, names: tuple[str, ...], holds: Callable[[float], bool], rule: str) -> None:
-        for name in names:
-            if not holds(getattr(self, name)):
-                raise UserError(f"{_flag(name)} is {getattr(self, name)}; it must be {rule}")
+        check_ranges(self, "--training.")
+        check("--training.learning-rate", self.learning_rate)
+        check("--training.prior-odds", self.prior_odds)
 
 
 @dataclass(frozen=True)
@@ -90,12 +87,11 @@ class Config:
     """Gradient estimator for the count, by name: see docs/estimators/index.md."""
     estimation: EstimationConfig = field(default_factory=EstimationConfig)
     """The estimator's settings."""
-    seed: int = 0
+    seed: Annotated[int, *in_turn(SEED)] = 0
     """Seed of weights, scenes and noise."""
 
     def __post_init__(self):
-        if self.seed < 0:
-            raise UserError(f"--seed is {self.seed}; it must not be negative")
+        check_ranges(self, "--")
         if self.estimator not in ESTIMATORS:
             raise UserError(
                 f"--estimator {self.estimator} is unknown; choose one of {', '.join(ESTIMATORS)}"
@@ -166,7 +162,3 @@ def _fits(kind: Any, value: Any) -> bool:
 
 def _tuple(value: Any) -> Any:
     return tuple(map(_tuple, value)) if isinstance(value, list) else value
-
-
-def _flag(name: str) -> str:
-    return "--training." + name.replace("_", "-")

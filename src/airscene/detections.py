@@ -7,7 +7,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from airscene.counts import presence_of
-from airscene.models.air import AIR, Inference
+from airscene.models.air import AIR, STEPS, Inference
+from airscene.passes import check_pass, inference_batch
+from airscene.ranges import check_value
 from airscene.spatial import ink_boxes, pixel_boxes, window_box
 
 TOUCH = 0.05  # an object reaches as far as it paints above this share of its brightest pixel
@@ -48,11 +50,18 @@ def detect(model: AIR, images: Tensor, steps: int | None = None, batch: int = 25
     Args:
         model: a trained model.
         images: images in [0, 1], shape (M, C, H, W).
-        steps: the largest count to allow for; the model's own N unless given.
-        batch: images inferred at a time.
+        steps: the largest count to allow for, 1 to 1000; the model's own N unless given.
+        batch: the most images inferred at a time; fewer are if they would take more than 1 GB.
+
+    Raises:
+        UserError: `steps` is out of range, or so large that an image does not fit into memory.
     """
     device = next(model.parameters()).device
-    parts = [_read(model.infer(part.to(device), steps)) for part in images.split(batch)]
+    most = model.config.steps if steps is None else steps
+    check_value("--max-objects", most, STEPS)
+    check_pass(model.config, most, device)
+    rows = inference_batch(model.config, most, batch)
+    parts = [_read(model.infer(part.to(device), steps)) for part in images.split(rows)]
     return Detections(*(torch.cat(tensors).cpu() for tensors in zip(*parts, strict=True)))
 
 

@@ -12,6 +12,8 @@ from airscene.data import Scenes
 from airscene.detections import Detections, detect
 from airscene.estimators import expected_bound
 from airscene.models.air import AIR
+from airscene.passes import inference_batch
+from airscene.seeds import Purpose, global_stream
 
 BATCH = 256
 
@@ -32,11 +34,13 @@ def evaluate(
     """
     images = scenes.pixels()
     found, speed = objects(model, scenes) if isinstance(model, AIR) else ({}, {})
+    with global_stream(Purpose.EVALUATION, 0):  # the same noise for every run, so that runs compare
+        bounds = elbo(model, images), bound(model, images[:bound_scenes], samples)
     return {
         "scenes": len(scenes),
         **found,
-        "elbo": elbo(model, images),
-        "bound": bound(model, images[:bound_scenes], samples),
+        "elbo": bounds[0],
+        "bound": bounds[1],
         "bound_samples": samples,
         "bound_scenes": min(bound_scenes, len(scenes)),
         **speed,
@@ -93,5 +97,6 @@ def _elbo(model: AIR | DRAW, images: Tensor) -> Tensor:
 
 def _mean(value, images: Tensor, model: AIR | DRAW) -> float:
     device = next(model.parameters()).device
+    rows = inference_batch(model.config, model.config.steps, BATCH)
     with torch.no_grad():
-        return float(torch.cat([value(part.to(device)) for part in images.split(BATCH)]).mean())
+        return float(torch.cat([value(part.to(device)) for part in images.split(rows)]).mean())

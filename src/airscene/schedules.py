@@ -4,8 +4,12 @@ import math
 from itertools import pairwise
 
 from airscene.errors import UserError
+from airscene.ranges import Range
 
 Points = tuple[tuple[float, float], ...]
+
+PROGRESS = Range(0, 1)
+MOST = 1000  # points of a schedule
 
 
 def value_at(points: Points, progress: float) -> float:
@@ -26,18 +30,15 @@ def value_at(points: Points, progress: float) -> float:
 
 
 def check(flag: str, points: Points) -> None:
-    """Refuses a schedule that is empty, out of order or not positive.
+    """Refuses a schedule that is empty, too long or out of order; its numbers have their ranges.
 
     Raises:
         UserError: the message names `flag`.
     """
     if not points:
         raise UserError(f"{flag} is empty; give at least one pair of progress and value")
-    places = [place for place, _ in points]
-    if (
-        any(right <= left for left, right in pairwise(places))
-        or not 0 <= places[0] <= places[-1] <= 1
-    ):
-        raise UserError(f"{flag} has progress {places}; it must rise from 0 to 1")
-    if any(not (value > 0 and math.isfinite(value)) for _, value in points):
-        raise UserError(f"{flag} has values {[value for _, value in points]}; they must be above 0")
+    if len(points) > MOST:
+        raise UserError(f"{flag} has {len(points):,} pairs; give at most {MOST:,}")
+    for (left, _), (right, _) in pairwise(points):
+        if not left < right:
+            raise UserError(f"{flag} has progress {left} before {right}; it must rise")

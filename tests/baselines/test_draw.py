@@ -8,7 +8,6 @@ from torch.func import functional_call
 
 from airscene.baselines import draw
 from airscene.baselines.draw import DRAW, DRAWConfig, Drawing
-from airscene.errors import UserError
 
 BATCH, STEPS, HEIGHT, WIDTH, LATENT = 3, 3, 7, 10, 2
 STANDARD = Normal(0.0, 1.0)
@@ -434,25 +433,6 @@ def test_a_small_model_learns_where_blobs_are():
 
 
 # --- configuration and precision
-
-
-@pytest.mark.parametrize(
-    "name, least",
-    [
-        *((name, 1) for name in ("steps", "channels", "height", "width", "latent", "lstm")),
-        *((name, 2) for name in ("read", "write")),
-    ],
-)
-def test_a_size_too_small_is_refused_by_the_name_of_its_flag(name, least):
-    message = f"--model.{name} is {least - 1}; it must be at least {least}"
-    with pytest.raises(UserError, match=message):
-        DRAWConfig(**{name: least - 1})
-
-
-@pytest.mark.parametrize("sigma", [0.0, -0.3, math.nan])
-def test_a_spread_that_is_not_above_zero_is_refused(sigma):
-    with pytest.raises(UserError, match=f"--model.sigma has standard deviation {sigma}"):
-        DRAWConfig(sigma=sigma)
 
 
 def test_under_bfloat16_the_bound_is_finite_and_close_to_that_of_float32():

@@ -7,7 +7,6 @@ import torch
 from torch.distributions import Normal, kl_divergence
 
 from airscene.counts import all_presences, binomial, presence_of, truncated_geometric
-from airscene.errors import UserError
 from airscene.estimators import Evidence, expected_bound
 from airscene.models.air import AIR, AIRConfig, Inference, scale_of
 
@@ -340,29 +339,6 @@ def test_the_bound_approaches_log_p_by_integration_over_a_grid(double):
 
 
 # --- configuration and precision
-
-
-@pytest.mark.parametrize(
-    "name", ["steps", "channels", "height", "width", "glimpse", "what", "lstm", "hidden"]
-)
-def test_a_size_below_one_is_refused_by_the_name_of_its_flag(name):
-    with pytest.raises(UserError, match=f"--model.{name} is 0; it must be at least 1"):
-        AIRConfig(**{name: 0})
-
-
-@pytest.mark.parametrize(
-    "name, value, spread",
-    [
-        ("sigma", 0.0, 0.0),
-        ("sigma", -0.3, -0.3),
-        ("sigma", math.nan, math.nan),
-        ("scale_prior", (-0.4, 0.0), 0.0),
-        ("shift_prior", (0.0, -1.0), -1.0),
-    ],
-)
-def test_a_spread_that_is_not_above_zero_is_refused(name, value, spread):
-    with pytest.raises(UserError, match=f"--model.{name} has standard deviation {spread}"):
-        AIRConfig(**{name: value})
 
 
 def test_under_bfloat16_the_bound_is_finite_and_close_to_that_of_float32():

@@ -300,9 +300,9 @@ def test_ctrl_c_does_not_save_a_diverged_state(
     assert_finite(run_folder)
 
 
-@pytest.mark.parametrize("validate_every", [1, 4, 12])
+@pytest.mark.parametrize("validate_every", [2, 4, 12])
 def test_a_learning_rate_far_too_large_is_named(make_trainer, quiet, run_folder, validate_every):
-    trainer = make_trainer(learning_rate=((0.0, 1e30),), validate_every=validate_every)
+    trainer = make_trainer(learning_rate=((0.0, 1.0),), validate_every=validate_every)
     with pytest.raises(DivergedError, match=r"lower --training\.learning-rate") as caught:
         trainer.run(quiet)
     assert "nothing was saved yet" in str(caught.value)
@@ -311,7 +311,7 @@ def test_a_learning_rate_far_too_large_is_named(make_trainer, quiet, run_folder,
 
 def test_rows_are_sound_json_when_training_diverges(make_trainer, quiet, run_folder):
     with pytest.raises(DivergedError):
-        make_trainer(learning_rate=((0.0, 1e30),), validate_every=1, log_every=1).run(quiet)
+        make_trainer(learning_rate=((0.0, 1.0),), validate_every=1, log_every=1).run(quiet)
     for line in (run_folder / "metrics.jsonl").read_text().splitlines():
         json.loads(line, parse_constant=pytest.fail)
 

@@ -15,15 +15,15 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.distributions import Bernoulli, Normal, kl_divergence
 
-from airscene.errors import UserError
 from airscene.networks import normal
+from airscene.ranges import check_ranges, within
 
 GRID = 5  # parameters of a grid: x, y, log variance, log stride, log intensity
 
@@ -44,38 +44,29 @@ PIXELS: dict[str, Callable[[Tensor, float], Normal | Bernoulli]] = {
 class DRAWConfig:
     """The model's shape and its likelihood."""
 
-    steps: int = 40
+    steps: Annotated[int, *within(1, 1000)] = 40
     """Steps T, each of which reads and writes once."""
-    channels: int = 1
+    channels: Annotated[int, *within(1, 16)] = 1
     """Colour channels C of the images."""
-    height: int = 50
+    height: Annotated[int, *within(1, 4096)] = 50
     """Canvas height in pixels, the paper's B."""
-    width: int = 50
+    width: Annotated[int, *within(1, 4096)] = 50
     """Canvas width in pixels, the paper's A."""
-    read: int = 5
-    """Filters N along each side of the patch that is read."""
-    write: int = 5
-    """Filters N along each side of the patch that is written."""
-    latent: int = 50
+    read: Annotated[int, *within(2, 512)] = 5
+    """Filters N along each side of the patch that is read; a stride needs two."""
+    write: Annotated[int, *within(2, 512)] = 5
+    """Filters N along each side of the patch that is written; a stride needs two."""
+    latent: Annotated[int, *within(1, 4096)] = 50
     """Dimensions of each step's latent code."""
-    lstm: int = 256
+    lstm: Annotated[int, *within(1, 16_384)] = 256
     """Units of the encoder and of the decoder."""
     likelihood: Literal["gaussian", "bernoulli"] = "gaussian"
     """Distribution of a pixel around the canvas."""
-    sigma: float = 0.3
+    sigma: Annotated[float, *within(1e-3, 1e3)] = 0.3
     """Standard deviation of a Gaussian pixel around the canvas, images lying in [0, 1]."""
 
     def __post_init__(self):
-        least = {"steps": 1, "channels": 1, "height": 1, "width": 1, "latent": 1, "lstm": 1}
-        for name, low in (least | {"read": 2, "write": 2}).items():  # a stride needs two filters
-            if getattr(self, name) < low:
-                raise UserError(
-                    f"--model.{name} is {getattr(self, name)}; it must be at least {low}"
-                )
-        if not self.sigma > 0:
-            raise UserError(
-                f"--model.sigma has standard deviation {self.sigma}; it must be above 0"
-            )
+        check_ranges(self, "--model.")
 
 
 # The grid of filters

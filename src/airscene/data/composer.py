@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
@@ -15,12 +15,14 @@ from airscene.data.mnist import Split
 from airscene.data.scenes import Scenes
 from airscene.data.sprites import Source, Sprites, load_sprites
 from airscene.errors import UserError
+from airscene.ranges import check_ranges, flag_of, within
 from airscene.spatial import ink_boxes
 
 TAIL = 4.0  # scales are cut off at so many standard deviations, so that sizes are bounded
 MINIMUM_SIDE = 4  # in pixels; smaller sprites are blots
 ROUNDS = 100  # of drawing the rejected scenes of a chunk anew before giving up
 FEW = 64  # draw at least so many candidates a round: a long tail of small rounds is slow
+ROUND_PIXELS = 1 << 26  # of the candidates of a round, which is less on the largest canvases
 PIXELS = 1 << 21  # of placed sprites held at once, 8 MiB as floats: larger is slower
 
 
@@ -34,33 +36,31 @@ class SceneConfig:
 
     source: Source = "digits"
     """Sprites: scikit-learn's 8x8 digits, which need no download, or MNIST."""
-    canvas: tuple[int, int] = (50, 50)
+    canvas: Annotated[tuple[int, int], *within(1, 4096)] = (50, 50)
     """Height and width of a scene in pixels."""
-    counts: tuple[int, ...] = (0, 1, 2)
+    counts: Annotated[tuple[int, ...], *within(0, 100)] = (0, 1, 2)
     """Numbers of objects that occur."""
-    shares: tuple[float, ...] = ()
+    shares: Annotated[tuple[float, ...], *within(0, 1e6)] = ()
     """Relative frequency of each of the counts; equal when left empty."""
-    size: float = 28.0
+    size: Annotated[float, *within(1, 4096)] = 28.0
     """Side of a sprite in pixels at scale 1."""
-    scale_mean: float = 1.3
+    scale_mean: Annotated[float, *within(1e-2, 1e3)] = 1.3
     """Mean of the scale s; a sprite's side is int(size / s)."""
-    scale_std: float = 0.1
+    scale_std: Annotated[float, *within(0, 100)] = 0.1
     """Standard deviation of the scale."""
     overlap: Literal["boxes", "pixels", "any"] = "pixels"
     """Never let boxes overlap, never let summed ink exceed full intensity, or allow any overlap."""
-    background: float = 0.0
-    """Level under the objects, in [0, 1): a pixel is background + (1 - background) * ink."""
-    train_size: int = 60_000
+    background: Annotated[float, *within(0, 0.99)] = 0.0
+    """Level under the objects: a pixel is background + (1 - background) * ink."""
+    train_size: Annotated[int, *within(1, 10_000_000)] = 60_000
     """Number of training scenes."""
-    test_size: int = 10_000
+    test_size: Annotated[int, *within(1, 10_000_000)] = 10_000
     """Number of test scenes."""
 
     def __post_init__(self) -> None:
+        check_ranges(self, "--scenes.")
         self._check_counts()
         self._check_sizes()
-        self._require("background", 0 <= self.background < 1, "take a level in [0, 1)")
-        self._require("train_size", self.train_size >= 1, "take at least 1")
-        self._require("test_size", self.test_size >= 1, "take at least 1")
 
     @property
     def sides(self) -> tuple[int, int]:
@@ -71,35 +71,25 @@ class SceneConfig:
 
     def _check_counts(self) -> None:
         counts, shares = self.counts, self.shares
-        sound = bool(counts) and min(counts) >= 0 and len(set(counts)) == len(counts)
-        self._require("counts", sound, "name distinct numbers from 0 on")
+        distinct = bool(counts) and len(set(counts)) == len(counts)
+        self._require("counts", distinct, "name distinct numbers from 0 on")
         matched = len(shares) in (0, len(counts))
         self._require("shares", matched, f"name one share for each of the {len(counts)} counts")
-        positive = all(0 <= share < math.inf for share in shares) and (
-            not shares or sum(shares) > 0
-        )
-        self._require("shares", positive, "shares are at least 0 and not all 0")
+        self._require("shares", not shares or sum(shares) > 0, "name a share above 0")
 
     def _check_sizes(self) -> None:
-        self._require("canvas", min(self.canvas) >= 1, "take a height and width of at least 1")
-        self._require("size", 0 < self.size < math.inf, "take a positive number of pixels")
-        self._require("scale_std", 0 <= self.scale_std < math.inf, "take at least 0")
         least = TAIL * self.scale_std
-        sound = least < self.scale_mean < math.inf
-        self._require(
-            "scale_mean", sound, f"take more than {TAIL:g} * scenes.scale_std = {least:g}"
-        )
+        above = f"take more than {TAIL:g} times --scenes.scale-std, {least:g}"
+        self._require("scale_mean", least < self.scale_mean, above)
         smallest, largest = self.sides
         small = f"sprites shrink to {smallest} px, below {MINIMUM_SIDE}; enlarge it"
         self._require("size", smallest >= MINIMUM_SIDE, small)
-        fits = largest <= min(self.canvas)
-        self._require(
-            "canvas", fits, f"sprites reach {largest} px; enlarge it or lower scenes.size"
-        )
+        large = f"sprites reach {largest} px; enlarge it or lower --scenes.size"
+        self._require("canvas", largest <= min(self.canvas), large)
 
     def _require(self, field: str, holds: bool, fix: str) -> None:
         if not holds:
-            raise UserError(f"scenes.{field} is {getattr(self, field)}: {fix}")
+            raise UserError(f"{flag_of('--scenes.', field)} is {getattr(self, field)}: {fix}")
 
 
 class Composer:
@@ -144,7 +134,7 @@ class Composer:
             UserError: the objects do not fit the canvas without overlap.
         """
         count = self._counts(number, generator)
-        chunk = max(1, PIXELS // (math.prod(self.config.canvas) * max(1, *self.config.counts)))
+        chunk = max(1, PIXELS // self._placed_pixels)
         parts = [self._fill(part, generator) for part in count.split(chunk)]
         images, boxes, labels = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
         return Scenes(images, count, boxes, labels)
@@ -159,8 +149,9 @@ class Composer:
         """Draws scenes with these counts (M,) until each obeys the overlap rule."""
         pending = torch.arange(len(count), device=self._device)
         filled = self._blank(len(count))
+        few = min(FEW, ROUND_PIXELS // self._placed_pixels)
         for _ in range(ROUNDS):
-            tries = pending.repeat(max(1, FEW // len(pending)))
+            tries = pending.repeat(max(1, few // len(pending)))
             drawn, obeys = self._draw(count[tries], generator)
             first, found = _first_of_each(obeys, len(pending))
             for whole, part in zip(filled, drawn, strict=True):
@@ -233,8 +224,13 @@ class Composer:
         side = int(self.config.size / self.config.scale_mean)
         return (
             f"{count} objects of {side} px do not fit a {height}x{width} canvas without overlap;"
-            " enlarge scenes.canvas, lower scenes.counts or use scenes.overlap any"
+            " enlarge --scenes.canvas, lower --scenes.counts or give --scenes.overlap any"
         )
+
+    @property
+    def _placed_pixels(self) -> int:
+        """Pixels of the placed sprites of the fullest scene."""
+        return math.prod(self.config.canvas) * max(1, *self.config.counts)
 
     @property
     def _device(self) -> torch.device:

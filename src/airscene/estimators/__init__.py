@@ -33,11 +33,29 @@ ESTIMATORS: dict[str, Callable[[Sizes, EstimationConfig], Estimator]] = {
 }
 """How to make each estimator by the name that `--estimator` takes."""
 
+SETTINGS: dict[str, tuple[str, ...]] = {
+    "enumerate": (),
+    "reinforce": (),
+    "reinforce-average": (),
+    "reinforce-neural": ("baseline_rate",),
+    "reinforce-steps": ("baseline_rate",),
+    "nvil": ("baseline_rate",),
+    "vimco": ("samples",),
+    "iwae": ("samples",),
+    "concrete": ("temperature", "straight_through"),
+    "rebar": ("baseline_rate",),
+    "relax": ("baseline_rate",),
+    "mvd": (),
+    "rws": ("samples",),
+}
+"""The fields of `EstimationConfig` that each estimator reads; the others do not change it."""
+
 __all__ = [
     "ESTIMATORS",
     "IWAE",
     "NVIL",
     "RWS",
+    "SETTINGS",
     "VIMCO",
     "Concrete",
     "Enumerate",

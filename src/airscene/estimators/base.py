@@ -19,14 +19,14 @@ gradient is not that of its bound with any estimator.
 """
 
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from typing import Annotated, Protocol, runtime_checkable
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from airscene.counts import CountPosterior
-from airscene.errors import UserError
-from airscene.schedules import Points, check
+from airscene.ranges import Range, check_ranges, in_turn, within
+from airscene.schedules import PROGRESS, Points, check
 
 
 @runtime_checkable
@@ -111,22 +111,17 @@ class Estimator(nn.Module):
 class EstimationConfig:
     """Settings of the gradient estimators; each reads those that concern it."""
 
-    samples: int = 2
+    samples: Annotated[int, *within(1, 1000)] = 2
     """Samples K of the latents an image: vimco (at least 2), iwae, rws."""
-    temperature: Points = ((0.0, 1.0), (0.6, 0.2))
+    temperature: Annotated[Points, *in_turn(PROGRESS, Range(1e-3, 1e3))] = ((0.0, 1.0), (0.6, 0.2))
     """Temperature of relaxed presence, pairs of (progress in [0, 1], value): concrete."""
     straight_through: bool = False
     """Paint hard presence and pass the gradient of relaxed presence: concrete."""
-    baseline_rate: float = 10.0
+    baseline_rate: Annotated[float, *within(1e-6, 1e6)] = 10.0
     """Learning rate of an estimator's own parameters, as a multiple of the model's."""
 
     def __post_init__(self):
-        if self.samples < 1:
-            raise UserError(f"--estimation.samples is {self.samples}; it must be at least 1")
-        if not self.baseline_rate > 0:
-            raise UserError(
-                f"--estimation.baseline-rate is {self.baseline_rate}; it must be above 0"
-            )
+        check_ranges(self, "--estimation.")
         check("--estimation.temperature", self.temperature)
 
 

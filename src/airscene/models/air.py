@@ -18,7 +18,7 @@ That of AIR is the whole derivative.
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, cast
+from typing import Annotated, Literal, cast
 
 import torch
 import torch.nn.functional as F
@@ -28,11 +28,13 @@ from torch.distributions import Normal, kl_divergence
 
 from airscene import counts, spatial
 from airscene.counts import CountPosterior
-from airscene.errors import UserError
 from airscene.models.attention import Recurrent, Search
 from airscene.networks import MLP, normal
+from airscene.ranges import Range, check_ranges, in_turn, within
 
 WHERE = 3  # scale, x, y
+STEPS = Range(1, 1000)  # objects that are looked for, in training and afterwards
+MEAN, STD = Range(-20, 20), Range(1e-6, 20)  # of where before squashing
 
 START_SHIFT_STD = 0.3  # of a window's centre before squashing
 START_PAINT = -2.0  # logit of the decoder's intensity
@@ -45,43 +47,35 @@ COUNT_PRIORS = {"geometric": counts.truncated_geometric, "binomial": counts.bino
 class AIRConfig:
     """The model's shape and its priors."""
 
-    steps: int = 3
+    steps: Annotated[int, *in_turn(STEPS)] = 3
     """Objects N that training allows for; inference may ask for more."""
-    channels: int = 1
+    channels: Annotated[int, *within(1, 16)] = 1
     """Colour channels C of the images."""
-    height: int = 50
+    height: Annotated[int, *within(1, 4096)] = 50
     """Canvas height in pixels."""
-    width: int = 50
+    width: Annotated[int, *within(1, 4096)] = 50
     """Canvas width in pixels."""
-    glimpse: int = 28
+    glimpse: Annotated[int, *within(1, 512)] = 28
     """Points along each side of a glimpse."""
-    what: int = 50
+    what: Annotated[int, *within(1, 4096)] = 50
     """Dimensions of an object's appearance code."""
     feedback: Literal["none", "residual"] = "none"
     """What a step reads: none, the image (AIR); residual, the image less the canvas (DAIR)."""
-    lstm: int = 256
+    lstm: Annotated[int, *within(1, 16_384)] = 256
     """Units of the LSTM, which there is without feedback only."""
-    hidden: int = 256
+    hidden: Annotated[int, *within(1, 16_384)] = 256
     """Units of each hidden layer of the other networks."""
-    sigma: float = 0.3
+    sigma: Annotated[float, *within(1e-3, 1e3)] = 0.3
     """Standard deviation of a pixel around the canvas, images lying in [0, 1]."""
-    scale_prior: tuple[float, float] = (-0.4, 0.1)
+    scale_prior: Annotated[tuple[float, float], *in_turn(MEAN, STD)] = (-0.4, 0.1)
     """Mean and standard deviation of logit(window side / shorter canvas side)."""
-    shift_prior: tuple[float, float] = (0.0, 1.0)
+    shift_prior: Annotated[tuple[float, float], *in_turn(MEAN, STD)] = (0.0, 1.0)
     """Mean and standard deviation of atanh(window centre), the canvas spanning -1 to 1."""
     count_prior: Literal["geometric", "binomial"] = "geometric"
     """Family of the prior over n; its odds follow the training schedule `prior_odds`."""
 
     def __post_init__(self):
-        for name in ("steps", "channels", "height", "width", "glimpse", "what", "lstm", "hidden"):
-            if getattr(self, name) < 1:
-                raise UserError(f"--model.{name} is {getattr(self, name)}; it must be at least 1")
-        stds = {"sigma": self.sigma, "scale_prior": self.scale_prior[1]}
-        for name, value in (stds | {"shift_prior": self.shift_prior[1]}).items():
-            if not value > 0:
-                raise UserError(
-                    f"--model.{name} has standard deviation {value}; it must be above 0"
-                )
+        check_ranges(self, "--model.")
 
 
 @dataclass(frozen=True)
@@ -344,7 +338,7 @@ class AIR(nn.Module):
         c = self.config
         if c.feedback == "none":
             return Recurrent(pixels, self.latents, c.lstm)
-        scale = torch.tensor([c.scale_prior[0], 0.0, 0.0])
+        scale = torch.tensor([c.scale_prior[0], 0.0, 0.0], device="cpu")  # read at once
         return Search((c.channels, c.height, c.width), float(self.window(scale)[2]), c.glimpse)
 
     def _locate(self, features: Tensor, centre: Tensor) -> tuple[Tensor, Normal]:

@@ -1,0 +1,130 @@
+"""Flags that cannot matter beside the others: they are refused, as their user expects an effect."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+
+from airscene.baselines.draw import DRAWConfig
+from airscene.config import Config
+from airscene.errors import UserError
+from airscene.estimators import SETTINGS, EstimationConfig
+from airscene.models.air import AIRConfig
+from airscene.ranges import flag_of
+
+
+@dataclass(frozen=True)
+class Rule:
+    """When some flags have no effect, and why.
+
+    Attributes:
+        holds: of the configuration, and whether the images are the user's own.
+        flags: as tyro shows them; one that ends with a dot stands for all that begin so.
+        reason: why they have no effect, and what to do, in words that follow "has no effect: ".
+    """
+
+    holds: Callable[[Config, bool], bool]
+    flags: tuple[str, ...]
+    reason: str
+
+    def names(self, flag: str) -> bool:
+        """Whether a flag is one of the rule's."""
+        return any(
+            flag == some or (some[-1] == "." and flag.startswith(some)) for some in self.flags
+        )
+
+
+def _draws(config: Config, has_data: bool) -> bool:
+    return isinstance(config.model, DRAWConfig)
+
+
+def _unread(setting: str) -> Rule:
+    """The rule of a setting that the chosen estimator does not read."""
+    readers = [name for name, read in SETTINGS.items() if setting in read]
+    return Rule(
+        lambda config, has_data: config.estimator not in readers,
+        (flag_of("--estimation.", setting),),
+        f"it is read by --estimator {', '.join(readers)} alone; leave it out or name one of them",
+    )
+
+
+RULES = (
+    Rule(
+        lambda config, has_data: has_data,
+        ("--scenes.",),
+        "with --data no scenes are composed; leave it out",
+    ),
+    Rule(
+        lambda config, has_data: has_data,
+        ("--model.height", "--model.width", "--model.channels"),
+        "the canvas is that of the pictures in --data; leave it out",
+    ),
+    Rule(
+        lambda config, has_data: has_data,
+        ("--training.fresh",),
+        "with --data no scenes are composed; leave it out",
+    ),
+    Rule(
+        lambda config, has_data: not has_data,
+        ("--model.height", "--model.width"),
+        "the canvas is that of the scenes; give --scenes.canvas",
+    ),
+    Rule(
+        lambda config, has_data: not has_data,
+        ("--model.channels",),
+        "composed scenes have one channel; leave it out",
+    ),
+    Rule(
+        lambda config, has_data: config.training.fresh,
+        ("--scenes.train-size",),
+        "--training.fresh composes new scenes at every step; leave one of them out",
+    ),
+    Rule(
+        lambda config, has_data: len(config.scenes.counts) == 1,
+        ("--scenes.shares",),
+        "--scenes.counts names one count; leave it out or name more",
+    ),
+    Rule(
+        lambda config, has_data: max(config.scenes.counts) <= 1,
+        ("--scenes.overlap",),
+        "--scenes.counts allows for one object at most; leave it out or name more",
+    ),
+    Rule(
+        _draws,
+        ("--estimator", "--estimation.", "--training.prior-odds"),
+        "DRAW infers no count; leave it out or name a preset of AIR or DAIR",
+    ),
+    Rule(
+        lambda config, has_data: (
+            isinstance(config.model, DRAWConfig) and config.model.likelihood == "bernoulli"
+        ),
+        ("--model.sigma",),
+        "--model.likelihood bernoulli has no spread; leave one of them out",
+    ),
+    Rule(
+        lambda config, has_data: (
+            isinstance(config.model, AIRConfig) and config.model.feedback == "residual"
+        ),
+        ("--model.lstm",),
+        "--model.feedback residual has no LSTM; leave one of them out",
+    ),
+    *(_unread(field.name) for field in fields(EstimationConfig)),
+)
+"""Every rule there is; of those that refuse a flag, the first gives the reason."""
+
+
+def check_effects(config: Config, given: frozenset[str], has_data: bool) -> None:
+    """Refuses flags that cannot change what a training computes.
+
+    Args:
+        config: the configuration that the flags make.
+        given: the flags that the user typed, as tyro shows them: `--training.fresh`. The negation
+            of a switch, `--training.no-fresh`, counts as the switch.
+        has_data: whether the images are the user's own, by --data.
+
+    Raises:
+        UserError: the message names the first such flag, why it has no effect, and the fix.
+    """
+    holding = [rule for rule in RULES if rule.holds(config, has_data)]
+    for flag in sorted(given):
+        for rule in holding:
+            if rule.names(flag.replace(".no-", ".", 1)):
+                raise UserError(f"{flag} has no effect: {rule.reason}")

@@ -1,0 +1,110 @@
+"""Whether a training fits into memory, before anything of it is made."""
+
+import math
+from dataclasses import replace
+
+import torch
+
+from airscene.baselines.draw import DRAWConfig
+from airscene.config import Config
+from airscene.data.composer import FEW, PIXELS, ROUND_PIXELS
+from airscene.errors import UserError
+from airscene.passes import FLOAT, free_bytes, gigabytes, kept_bytes
+from airscene.training.objectives import make_objective
+
+WEIGHTS, ACTIVATIONS = "weights and optimiser", "activations"
+COMPOSING, TRAINING = "composing scenes", "training scenes"
+VALIDATION, TEST = "validation scenes", "test scenes"
+
+ON_DEVICE = (WEIGHTS, ACTIVATIONS, TRAINING)  # the others stay with the CPU
+SPRITE = 28  # pixels along a side of the larger sprites
+
+
+def training_bytes(config: Config) -> dict[str, int]:
+    """About how many bytes each part of a training takes, by the name of the part.
+
+    Weights count four times, for their gradient and Adam's two moments; `passes.kept_bytes` tells
+    how well the activations are known. Scenes count as bytes, twice while they are put together;
+    held-out ones also as floats, with their reconstruction. Nothing is allocated.
+
+    Args:
+        config: the configuration. Its canvas is that of the scenes if they are composed; of the
+            user's own images, which are in memory by the time of the estimate, it is the model's.
+    """
+    scenes = config.scenes
+    if not config.data:
+        height, width = scenes.canvas
+        config = replace(
+            config, model=replace(config.model, channels=1, height=height, width=width)
+        )
+    with torch.device("meta"):
+        objective = make_objective(config)
+    samples = 1 if isinstance(config.model, DRAWConfig) else objective.noise_shape[0]
+    parts = {
+        WEIGHTS: 4 * FLOAT * sum(weight.numel() for weight in objective.parameters()),
+        ACTIVATIONS: config.training.batch * samples * kept_bytes(config.model),
+    }
+    return parts if config.data else parts | _scene_bytes(config)
+
+
+def check_memory(config: Config, device: torch.device) -> None:
+    """Refuses a training that does not fit into memory.
+
+    Args:
+        config: the configuration; see `training_bytes` for its canvas.
+        device: where the model is to be trained.
+
+    Raises:
+        UserError: the message tells what is needed and free, and names the flag to lower.
+    """
+    needed = training_bytes(config)
+    if device.type == "cuda":
+        _check(config, {name: needed[name] for name in ON_DEVICE if name in needed}, device)
+        needed = {name: size for name, size in needed.items() if name not in (WEIGHTS, ACTIVATIONS)}
+        device = torch.device("cpu")
+    _check(config, needed, device)
+
+
+def _check(config: Config, needed: dict[str, int], device: torch.device) -> None:
+    total, free = sum(needed.values()), free_bytes(device)
+    if total > free:
+        largest = max(needed, key=lambda name: needed[name])
+        raise UserError(
+            f"this training needs about {gigabytes(total)}, of which {largest} "
+            f"{gigabytes(needed[largest])}; {gigabytes(free)} are free: "
+            f"lower {_flags(config)[largest]}"
+        )
+
+
+def _flags(config: Config) -> dict[str, str]:
+    """The flag that makes each part smaller."""
+    return {
+        WEIGHTS: "--model.lstm" if _has_lstm(config) else "--model.hidden",
+        ACTIVATIONS: "--training.batch" if config.training.batch > 1 else "--model.steps",
+        COMPOSING: "--scenes.canvas",
+        TRAINING: "--scenes.train-size",
+        VALIDATION: "--training.validation-scenes",
+        TEST: "--scenes.test-size",
+    }
+
+
+def _has_lstm(config: Config) -> bool:
+    return isinstance(config.model, DRAWConfig) or config.model.feedback == "none"
+
+
+def _scene_bytes(config: Config) -> dict[str, int]:
+    """Bytes of the scenes that are composed, and of composing them."""
+    scenes, most = config.scenes, max(config.scenes.counts)
+    pixels = math.prod(scenes.canvas)
+    at_rest = pixels + 24 * most + 8  # with a box and a label an object
+    held_out = 2 * at_rest + 3 * FLOAT * pixels
+    smallest, largest = scenes.sides
+    placed = pixels * max(1, most)
+    candidates = max(1, PIXELS // placed, min(FEW, ROUND_PIXELS // placed))
+    tables = 4 * FLOAT * (largest - smallest + 1) * (largest + 2) * SPRITE  # twice, two axes
+    return {
+        COMPOSING: 4 * FLOAT * candidates * placed + tables,
+        TRAINING: 0 if config.training.fresh else 2 * at_rest * scenes.train_size,
+        VALIDATION: held_out * config.training.validation_scenes,
+        TEST: held_out * scenes.test_size,
+    }
