@@ -1,7 +1,15 @@
 """Sources of scenes: sprites composed at random, or the user's own images."""
 
 from airscene.data.composer import Composer, SceneConfig, compose_split
-from airscene.data.images import UserImages, as_scenes, load_images, save_scenes, training_images
+from airscene.data.images import (
+    UserImages,
+    as_scenes,
+    load_images,
+    save_scenes,
+    training_images,
+    training_scenes,
+)
+from airscene.data.pixels import pixels_of
 from airscene.data.scenes import Scenes
 from airscene.data.sprites import Sprites, load_sprites
 
@@ -15,6 +23,8 @@ __all__ = [
     "compose_split",
     "load_images",
     "load_sprites",
+    "pixels_of",
     "save_scenes",
     "training_images",
+    "training_scenes",
 ]
