@@ -31,6 +31,7 @@ TRAINING = (
     "--training.validation-scenes 16 --training.snapshots 2 --training.compile off"
 )
 TINY = f"{SCENES} {MODEL} {TRAINING}".split()
+OWN = f"{MODEL} {TRAINING}".split()  # for the user's own images
 RNG = np.random.default_rng(0)
 
 
@@ -140,6 +141,8 @@ def test_the_evaluation_has_its_keys_in_order(trained):
     assert table.get("box_mean_iou", 0) is None or 0 <= table["box_mean_iou"] <= 1
     assert [*table] == [
         "data",
+        "step",
+        "weights",
         "scenes",
         "count_accuracy",
         "count_confusion",
@@ -200,7 +203,7 @@ def test_overwrite_replaces_the_run_and_nothing_else(run, trained):
     answer = call("train", "--out", run, *TINY, "--overwrite", "--seed", 1)
     assert answer.code == 0
     assert (run / "notes.txt").read_text() == "mine"
-    assert not (run / "figures" / "old.png").exists()
+    assert (run / "figures" / "old.png").read_text() == "old"  # no picture of a report
     assert json.loads((run / "config.json").read_text())["seed"] == 1
     name = "weights.model.decoder.0.weight"
     assert not torch.equal(weights(run)[name], weights(trained[0])[name])
@@ -209,7 +212,7 @@ def test_overwrite_replaces_the_run_and_nothing_else(run, trained):
 def test_overwrite_with_a_mistake_loses_nothing(run, tmp_path):
     before = tree(run)
     mistake = ["--data", tmp_path / "nothing"]
-    assert call("train", "--out", run, *TINY, "--overwrite", *mistake).code == 2
+    assert call("train", "--out", run, *OWN, "--overwrite", *mistake).code == 2
     assert tree(run) == before
 
 
@@ -237,8 +240,11 @@ def test_a_run_stopped_by_time_is_resumed_without_naming_its_settings(trained, t
     assert_same_weights(out, trained[0])
 
 
-def test_resuming_where_nothing_is_starts_anew(trained, tmp_path):
-    assert call("train", "--out", tmp_path / "run", *TINY, "--resume").code == 0
+def test_a_run_killed_in_its_first_seconds_is_resumed_with_its_own_settings(trained, tmp_path):
+    """All that it has written by then is its configuration."""
+    (tmp_path / "run").mkdir()
+    shutil.copy(trained[0] / "config.json", tmp_path / "run")
+    assert call("train", "--out", tmp_path / "run", "--resume").code == 0
     assert_same_weights(tmp_path / "run", trained[0])
 
 
@@ -261,11 +267,13 @@ def test_other_estimators_train_and_infer(tmp_path):
     )
 
 
-def test_divergence_ends_in_advice_and_without_a_checkpoint(tmp_path):
+def test_divergence_ends_in_advice_and_without_a_bad_checkpoint(tmp_path):
     answer = call("train", "--out", tmp_path / "a", *TINY, "--training.learning-rate", 0, 1)
     assert answer.code == 2
     assert "lower --training.learning-rate" in answer.err.splitlines()[-1]
-    assert not (tmp_path / "a" / "checkpoint.safetensors").exists()
+    saved = (tmp_path / "a" / "checkpoint.safetensors").exists()
+    assert ("nothing was saved yet" in answer.err) == (not saved)
+    assert not saved or all(value.isfinite().all() for value in weights(tmp_path / "a").values())
 
 
 # train on the user's own images
@@ -276,7 +284,7 @@ def test_a_folder_of_colour_images_is_trained_on(tmp_path):
         save(tmp_path / "mine" / f"{k}.png", (12, 20, 3))
     (tmp_path / "mine" / "broken.png").write_text("no picture")
     out = tmp_path / "run"
-    answer = call("train", "--out", out, *TINY, "--data", tmp_path / "mine")
+    answer = call("train", "--out", out, *OWN, "--data", tmp_path / "mine")
     assert answer.code == 0
     assert "note: left out:" in answer.err and "broken.png" in answer.err
     model = json.loads((out / "config.json").read_text())["model"]
@@ -303,7 +311,7 @@ def test_scenes_from_a_file_bring_their_truth(tmp_path, monkeypatch):
         "boxes": (20, 2, 4),
         "labels": (20, 2),
     }
-    assert call("train", "--out", tmp_path / "run", *TINY, "--data", file).code == 0
+    assert call("train", "--out", tmp_path / "run", *OWN, "--data", file).code == 0
     assert "count_accuracy" in json.loads((tmp_path / "run" / "evaluation.json").read_text())
 
 
@@ -319,9 +327,9 @@ def test_the_same_seed_writes_the_same_scenes(tmp_path, monkeypatch):
 
 
 def test_own_images_are_found_from_another_folder(tmp_path, monkeypatch):
-    np.save(tmp_path / "x.npy", np.zeros((4, 16, 16), np.uint8))
+    np.save(tmp_path / "x.npy", RNG.integers(0, 256, (4, 16, 16), np.uint8))
     monkeypatch.chdir(tmp_path)
-    assert call("train", "--out", "run", *TINY, "--data", "x.npy").code == 0
+    assert call("train", "--out", "run", *OWN, "--data", "x.npy").code == 0
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     assert call("evaluate", tmp_path / "run").code == 0
@@ -340,9 +348,13 @@ def test_evaluating_again_gives_the_same_figures(run):
 
 def test_evaluating_on_other_scenes(run, tmp_path):
     np.savez(tmp_path / "x.npz", x=np.zeros((3, 16, 16), np.uint8), count=np.array([0, 0, 0]))
-    assert call("evaluate", run, "--data", tmp_path / "x.npz").code == 0
-    table = json.loads((run / "evaluation.json").read_text())
+    before = tree(run)
+    flags = ["--data", tmp_path / "x.npz", "--out", tmp_path / "table.json"]
+    answer = call("evaluate", run, *flags)
+    assert answer.code == 0 and f"data                        {tmp_path / 'x.npz'}\n" in answer.out
+    table = json.loads((tmp_path / "table.json").read_text())
     assert table["scenes"] == 3 and "count_accuracy" in table and "box_ap50" not in table
+    assert tree(run) == before  # whose evaluation is of its own held-out scenes
 
 
 def test_evaluating_resizes_with_a_note(run, tmp_path):
@@ -365,16 +377,26 @@ def test_a_run_that_was_not_evaluated_is_evaluated_for_its_report(run):
     assert (run / "evaluation.json").exists()
 
 
-def test_a_report_is_always_on_the_held_out_scenes(run, trained, tmp_path):
-    np.save(tmp_path / "x.npy", np.zeros((3, 16, 16), np.uint8))
-    call("evaluate", run, "--data", tmp_path / "x.npy")
-    table = json.loads((run / "evaluation.json").read_text())
-    assert table["data"] == str(tmp_path / "x.npy") and table["scenes"] == 3
+STALE = {
+    "of other scenes": lambda table: table | {"data": "/some/where", "scenes": 3},
+    "of an earlier step": lambda table: table | {"step": 3},
+    "of other weights": lambda table: table | {"weights": "0" * 16},
+    "without the weights' hash": lambda table: {k: table[k] for k in table if k != "weights"},
+    "no table": lambda table: [1, 2],
+    "damaged": lambda table: table | {"count_confusion": {"a": 1}},
+}
+
+
+@pytest.mark.parametrize("kind", STALE)
+def test_a_report_is_always_of_the_weights_and_the_held_out_scenes(run, trained, kind):
+    expected = json.loads((trained[0] / "evaluation.json").read_text())
+    table = STALE[kind](expected) if kind == "no table" else STALE[kind](expected) | {"elbo": -1e9}
+    (run / "evaluation.json").write_text(json.dumps(table))
     assert call("report", run).code == 0
     table = json.loads((run / "evaluation.json").read_text())
-    expected = json.loads((trained[0] / "evaluation.json").read_text())
-    assert table["data"] == expected["data"] != str(tmp_path / "x.npy")
-    assert table["scenes"] == 32 and table["elbo"] == expected["elbo"]
+    table.pop("images_per_second"), expected.pop("images_per_second")
+    assert table == expected
+    assert "-1,000,000,000" not in (run / "report.html").read_text()
 
 
 def test_generating_writes_a_picture_and_arrays(run, tmp_path):
@@ -518,7 +540,8 @@ def test_draw_is_not_asked_for_objects(drawn, tmp_path):
 def test_dair_is_a_preset(tmp_path):
     scenes = f"{SCENES} --scenes.source digits".split()
     out = tmp_path / "run"
-    flags = [*scenes, *MODEL.split(), *TRAINING.split()]
+    model = MODEL.replace("--model.lstm 16 ", "").split()
+    flags = [*scenes, *model, *TRAINING.split()]
     assert call("train", "--preset", "dair", "--out", str(out), *flags).code == 0
     assert json.loads((out / "config.json").read_text())["model"]["feedback"] == "residual"
 
@@ -537,7 +560,10 @@ def test_an_object_size_chooses_settings_and_flags_go_before_them(tmp_path):
     assert config["model"]["sigma"] == 0.1 and config["training"]["batch"] == 8
     window = 20 / (1 + np.exp(-config["model"]["scale_prior"][0]))
     assert window == pytest.approx(10.4, abs=0.1)
+    assert "--model.sigma 0.1: as you gave it" in answer.out
     again = call("train", "--resume", *data)
+    assert again.code == 2 and "--object-size chooses for a new run" in again.err
+    again = call("train", "--resume", "--out", tmp_path / "run")
     assert again.code == 0, again.err  # what was chosen is in the run's configuration
 
 
@@ -596,7 +622,7 @@ MISTAKES = {
     "evaluate RUN --data EMPTY": ["empty holds no image"],
     "infer RUN --out NEW": ["PATH is missing"],
     "infer RUN PICTURE": ["--out"],
-    "infer RUN PICTURE --out NEW --max-objects 0": ["--max-objects is 0", "at least 1"],
+    "infer RUN PICTURE --out NEW --max-objects 0": ["--max-objects is 0", "between 1 and 1,000"],
     "infer RUN PICTURE --out NEW --format xml": ["--format", "jsonl"],
     "infer RUN nothing.png --out NEW": ["nothing.png does not exist"],
     "infer RUN PICTURE FILE --out NEW": ["file.txt cannot be read", "replace it"],
@@ -606,18 +632,29 @@ MISTAKES = {
     "infer RUN WIDE --out NEW": ["wide.npy holds pixels from 2 to 2"],
     "infer EMPTY PICTURE --out NEW": ["name the folder of a run"],
     "infer RUN PICTURE --out FILE/y": ["cannot write", "file.txt"],
-    "generate RUN --out NEW --n 0": ["--n is 0", "at least 1"],
+    "generate RUN --out NEW --n 0": ["--n is 0", "between 1 and 10,000"],
     "generate RUN --out FILE": ["cannot write", "file.txt"],
+    "train --out NEW --resume": ["--resume", "holds no run; check --out"],
+    "train --out EMPTY --resume": ["--resume", "holds no run; check --out"],
+    "train --out RUN --resume --preset draw": ["--resume", "another configuration"],
+    "train --out RUN --resume --object-size 8": ["--object-size chooses for a new run"],
+    "train --out NEW --seed 18446744073709551616": ["--seed is", "between 0 and 4,294,967,295"],
+    "train --out NEW --max-minutes nan": ["--max-minutes is nan"],
+    "train --out NEW --model.height 64": ["--model.height", "--scenes.canvas"],
+    "train --out NEW --data PICTURE --object_size=2": ["--object-size is 2", "between 5 and 16"],
+    "train --out NEW --preset draw --estimator rebar": ["--estimator", "DRAW"],
+    "report RUN --data EMPTY": ["--data", "composed scenes"],
     "report EMPTY": ["name the folder of a run"],
+    "data digits --out NEW": ["must end in .npz"],
     "data nope --out NEW": ["preset nope is unknown", "digits, multi-mnist"],
-    "data multi-mnist --out NEW --data-dir EMPTY": ["--data-dir", "idx3-ubyte"],
+    "data multi-mnist --out NEW.npz --data-dir EMPTY": ["--data-dir", "idx3-ubyte"],
     "reproduce": ["EXPERIMENT"],
     "reproduce nothing --out NEW": ["experiment nothing is unknown", "estimators"],
-    "reproduce generalization --out NEW --quick --seeds 0": ["--seeds is 0", "at least 1"],
+    "reproduce generalization --out NEW --quick --seeds 0": ["--seeds is 0", "between 1 and 1,000"],
     "reproduce estimators --quick": ["--out"],
-    "reproduce estimators --out NEW --quick --seeds 0": ["--seeds is 0", "at least 1"],
+    "reproduce estimators --out NEW --quick --seeds 0": ["--seeds is 0", "between 1 and 1,000"],
     "reproduce estimators --out NEW --data-dir EMPTY": ["--data-dir", "idx3-ubyte"],
-    "reproduce estimators --out FILE --quick": ["is a file; name a folder"],
+    "reproduce estimators --out FILE --quick": ["cannot write", "name a folder"],
     "reproduce estimators --out RUN --quick": ["--out", "other settings", "name another folder"],
 }
 

@@ -1,14 +1,10 @@
 """The command line: parse, call, print."""
 
-import argparse
-import contextlib
-import io
 import os
-import re
 import sys
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -18,29 +14,43 @@ import tyro
 from tyro.conf import Positional
 
 from airscene import figures
+from airscene.arguments import given_flags, parse_command, parse_known, with_home
 from airscene.chooser import choose
 from airscene.config import Config, load_config
 from airscene.data import Scenes, as_scenes, compose_split, load_images, save_scenes
 from airscene.detections import detect
+from airscene.effects import check_effects
 from airscene.errors import UserError
 from airscene.experiments import reproduce
 from airscene.experiments.machine import best_device
-from airscene.files import write_text, write_whole
-from airscene.predictions import FORMATS, predictions
+from airscene.files import check_writable, write_json, write_text, write_whole
+from airscene.models.air import STEPS
+from airscene.predictions import FORMATS, overlay_name, predictions
 from airscene.presets import PRESETS
+from airscene.ranges import SEED, Range, check_value
 from airscene.runs import (
     CONFIG,
+    EVALUATION,
+    check_folder,
     evaluate_run,
+    holds_run,
     load_run,
-    own_images,
+    load_shrunk,
+    own_files,
+    own_scenes,
     report_run,
+    save_evaluation,
     test_scenes,
     train_run,
 )
+from airscene.seeds import Purpose, global_stream
+from airscene.terminal import lasting_output
 
 OBJECT_PRESET = "dair"  # where the size of objects is all that is known
 INTERRUPTED = 130  # what a shell expects of a program that Ctrl-C ended
-RULE = re.compile(r"[╰╯─ -]+")  # as tyro draws it, in ASCII if need be
+OBJECT_SIZES = Range(1, 10_000)  # in pixels, of any picture; `choose` knows the user's pictures
+MOST_GENERATED, MOST_PICTURED = 10_000, 256  # scenes: in scenes.npz, and in scenes.png
+TOO_LITTLE_MEMORY = "there is too little memory: lower --training.batch or the sizes of the model"
 
 
 @dataclass(frozen=True)
@@ -54,13 +64,13 @@ class Train:
     preset: str = "digits"
     """Source of the other flags' defaults: a name (see docs/presets.md) or a run's config.json."""
     object_size: float | None = None
-    """Rough length of an object in --data, in pixels: chooses the other flags' defaults."""
+    """Rough length of an object in --data, in pixels: chooses the flags that are not given."""
     data_dir: Path | None = None
     """Folder with MNIST; else AIRSCENE_DATA_DIR, else it is downloaded."""
     resume: bool = False
     """Go on with the run in the folder."""
     overwrite: bool = False
-    """Replace the run in the folder."""
+    """Replace the run in the folder, once the new one has a checkpoint."""
     max_minutes: float = float("inf")
     """Stop training after so many minutes."""
 
@@ -75,15 +85,17 @@ class Train:
             return INTERRUPTED
         if int(os.environ.get("RANK", 0)) == 0:
             run = load_run(self.out, best_device())
-            scenes = test_scenes(run, data_dir=self.data_dir)
-            show(evaluate_run(run, scenes))
+            scenes = own_scenes(run, data_dir=self.data_dir)
+            table = evaluate_run(run, scenes)
+            show(table)
+            save_evaluation(run, table)
             print(f"report: {report_run(run, scenes)}")
         return 0
 
 
 @dataclass(frozen=True)
 class Evaluate:
-    """Hold a trained model against scenes."""
+    """Evaluate a trained model on scenes."""
 
     run_folder: Annotated[Positional[Path], tyro.conf.arg(metavar="RUN")]
     """Folder of a run."""
@@ -91,12 +103,24 @@ class Evaluate:
     """Folder, .npy or .npz to evaluate on; else the run's own held-out scenes."""
     data_dir: Path | None = None
     """Folder with MNIST; else AIRSCENE_DATA_DIR, else it is downloaded."""
+    out: Path | None = None
+    """JSON file for the table; else evaluation.json in the run's folder, but not with --data."""
 
     def run(self) -> int:
-        """Prints the table and writes evaluation.json."""
+        """Prints the table and writes it."""
         run = load_run(self.run_folder, best_device())
+        target = self.out or (None if self.data else self.run_folder / EVALUATION)
+        if target:
+            check_writable(target)
+        if self.out:
+            _refuse_to_overwrite(self.out, [*own_files(run.path), *([self.data or run.path])])
         scenes = test_scenes(run, self.data, self.data_dir)
-        show(evaluate_run(run, scenes, self.data))
+        table = evaluate_run(run, scenes, self.data)
+        show(table)
+        if self.out:
+            write_json(self.out, table)
+        elif not self.data:
+            save_evaluation(run, table)
         return 0
 
 
@@ -110,22 +134,27 @@ class Infer:
     """Images, folders of images, .npy or .npz (first array, or key x)."""
     out: Path
     """File to write."""
-    format: Literal["jsonl", "csv", "coco"] = "jsonl"
+    format: Literal["jsonl", "csv", "coco", "coco-results"] = "jsonl"
     """Format of the file."""
     overlay: Path | None = None
     """Folder for pictures of the images with their boxes."""
     max_objects: int | None = None
-    """Largest count to allow for; that of training unless given."""
+    """Largest count to allow for, 1 to 1000; that of training unless given."""
 
     def run(self) -> int:
         """Writes one prediction an image, in order."""
-        if self.max_objects is not None and self.max_objects < 1:
-            raise UserError(f"--max-objects is {self.max_objects}; it must be at least 1")
+        if self.max_objects is not None:
+            check_value("--max-objects", self.max_objects, STEPS)
         if not self.paths:
             raise UserError("PATH is missing; name an image, a folder, .npy or .npz")
         run = load_run(self.run_folder, best_device())
         model, canvas = run.counting_model(), run.config.model
-        inputs = [load_images(path) for path in self.paths]  # all, before anything is written
+        check_writable(self.out)
+        if self.overlay:
+            check_writable(self.overlay / "0.png")
+        inputs = [load_images(path, white=run.white) for path in self.paths]
+        sources = {Path(source) for images in inputs for source in images.sources}
+        _refuse_to_overwrite(self.out, [*own_files(run.path), *sources])
         rows = []
         for images in inputs:
             scenes, scale = as_scenes(images, (canvas.channels, canvas.height, canvas.width))
@@ -154,24 +183,29 @@ class Generate:
     out: Path
     """Folder for scenes.png and scenes.npz."""
     n: int = 64
-    """Number of scenes."""
+    """Number of scenes, 1 to 10,000."""
     seed: int = 0
     """Seed of the drawing."""
 
     def run(self) -> int:
         """Writes the scenes as a picture and as arrays."""
-        if self.n < 1:
-            raise UserError(f"--n is {self.n}; it must be at least 1")
+        check_value("--n", self.n, Range(1, MOST_GENERATED))
+        check_value("--seed", self.seed, SEED)
         run = load_run(self.run_folder)
-        torch.manual_seed(self.seed)
-        drawn = run.model.generate(self.n)
+        picture, arrays = self.out / "scenes.png", self.out / "scenes.npz"
+        check_writable(picture)
+        check_writable(arrays)
+        with global_stream(Purpose.GENERATION, self.seed):
+            drawn = run.model.generate(self.n)
         canvas, count = drawn if isinstance(drawn, tuple) else (drawn, None)  # DRAW has no count
         canvas = canvas.clamp(0, 1)
-        columns = min(8, self.n)
-        figure = figures.scenes_grid(canvas.numpy(), columns)
-        write_whole(self.out / "scenes.png", lambda path: figure.savefig(path))
-        save_scenes(Scenes((canvas * 255).round().byte(), count), self.out / "scenes.npz")
-        print(f"{self.n} scenes: {self.out / 'scenes.png'}")
+        shown = canvas[:MOST_PICTURED].numpy()
+        figure = figures.scenes_grid(shown, min(8, len(shown)))
+        write_whole(picture, lambda path: figure.savefig(path))
+        save_scenes(Scenes((canvas * 255).round().byte(), count), arrays)
+        if self.n > MOST_PICTURED:
+            warnings.warn(f"{picture} shows the first {MOST_PICTURED} scenes", stacklevel=2)
+        print(f"{self.n} scenes: {picture}")
         return 0
 
 
@@ -181,14 +215,16 @@ class Report:
 
     run_folder: Annotated[Positional[Path], tyro.conf.arg(metavar="RUN")]
     """Folder of a run."""
+    data: Path | None = None
+    """Where the run's own images lie now, if they were moved."""
     data_dir: Path | None = None
     """Folder with MNIST; else AIRSCENE_DATA_DIR, else it is downloaded."""
 
     def run(self) -> int:
-        """Writes the report, evaluating the run first if that was not done."""
+        """Writes the report, evaluating the run first if its weights were not evaluated yet."""
         run = load_run(self.run_folder, best_device())
-        scenes = test_scenes(run, data_dir=self.data_dir)
-        print(f"report: {report_run(run, scenes)}")
+        check_writable(run.path / "report.html")
+        print(f"report: {report_run(run, own_scenes(run, self.data, self.data_dir))}")
         return 0
 
 
@@ -209,7 +245,11 @@ class Data:
 
     def run(self) -> int:
         """Composes and writes."""
+        check_value("--seed", self.seed, SEED)
         config = preset_named(self.preset).scenes
+        if self.out.suffix != ".npz":
+            raise UserError(f"--out {self.out} must end in .npz, in which scenes are saved")
+        check_writable(self.out)
         scenes = compose_split(config, self.split, self.seed, self.data_dir)
         print(f"{len(scenes)} scenes: {save_scenes(scenes, self.out)}")
         return 0
@@ -226,12 +266,15 @@ class Reproduce:
     data_dir: Path | None = None
     """Folder with MNIST; else AIRSCENE_DATA_DIR, else it is downloaded."""
     seeds: int | None = None
-    """Trainings of each kind, seeded from 0 on; the experiment's own number unless given."""
+    """Trainings of each kind, 1 to 1000, seeded from 0 on; unless given, as many as are its own."""
     quick: bool = False
     """Run the whole on little, in minutes: a smoke test, not a result."""
 
     def run(self) -> int:
         """Computes what is missing and prints the summary."""
+        if self.seeds is not None:
+            check_value("--seeds", self.seeds, Range(1, 1000))
+        check_writable(self.out / CONFIG)
         try:
             print(reproduce(self.experiment, self.out, self.data_dir, self.seeds, self.quick))
         except KeyboardInterrupt:
@@ -258,14 +301,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0 when all went well, 2 after a mistake that the user can mend, 130 after Ctrl-C.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    warnings.showwarning = lambda message, *_: print(f"airscene: note: {message}", file=sys.stderr)
-    try:
-        return parse(arguments).run()
-    except UserError as error:
-        print(f"airscene: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return INTERRUPTED
+    with lasting_output(), warnings.catch_warnings():
+        warnings.showwarning = _show_note
+        warnings.simplefilter("default", UserWarning)  # whatever PYTHONWARNINGS is
+        try:
+            check_environment()
+            return parse(arguments).run()
+        except UserError as error:
+            print(f"airscene: {_joined(error)}", file=sys.stderr)
+            return 2
+        except (MemoryError, RuntimeError) as error:
+            if not _lacks_memory(error):
+                raise
+            print(f"airscene: {TOO_LITTLE_MEMORY} ({_joined(error)})", file=sys.stderr)
+            return 2
+        except KeyboardInterrupt:
+            return INTERRUPTED
+
+
+def check_environment() -> None:
+    """Refuses variables of the environment that would end in a defect later.
+
+    Raises:
+        UserError: the message names the variable.
+    """
+    for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_PORT"):
+        value = os.environ.get(name, "0")
+        if not (value.isascii() and value.isdecimal()):
+            raise UserError(f"the environment variable {name} is {value!r}, no number; unset it")
 
 
 def preset_named(name: str) -> Config:
@@ -285,24 +348,18 @@ def parse(
     """The command that the arguments ask for.
 
     Raises:
-        UserError: there is no such command, preset or flag, or a value does not fit its flag.
+        UserError: there is no such command, preset or flag, a value does not fit its flag, or a
+            flag can have no effect.
     """
-    name = arguments[0] if arguments else "--help"
+    name, words = (arguments[0], arguments[1:]) if arguments else ("--help", [])
     if name in ("-h", "--help"):
         print(overview())
         raise SystemExit(0)
     if name not in COMMANDS:
         raise UserError(f"command {name} is unknown; choose one of {', '.join(COMMANDS)}")
-    default = _train_default(arguments[1:]) if name == "train" else tyro.MISSING_NONPROP
-    complaint = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(complaint):
-            command = COMMANDS[name]
-            return tyro.cli(command, args=arguments[1:], prog=f"airscene {name}", default=default)
-    except SystemExit as error:
-        if error.code:
-            raise UserError(_one_line(complaint.getvalue())) from None
-        raise
+    default = _train_default(words) if name == "train" else tyro.MISSING_NONPROP
+    command = parse_command(COMMANDS[name], words, f"airscene {name}", default)
+    return _settled(command, given_flags(words)) if isinstance(command, Train) else command
 
 
 def overview() -> str:
@@ -323,48 +380,86 @@ def save_overlays(folder: Path, images, rows, first: int) -> None:
         pixels = image.numpy() / 255 if image.dtype == torch.uint8 else image.numpy()
         boxes = np.array(row.boxes).reshape(-1, 4)
         picture = figures.overlay(pixels, boxes, [f"{score:.2f}" for score in row.scores])
-        name = f"{k:05d}-{Path(row.source).stem}-{row.index}.png"
-        write_whole(folder / name, lambda path, picture=picture: picture.save(path))
+        path = folder / overlay_name(k, row.source, row.index)
+        write_whole(path, lambda temporary, picture=picture: picture.save(temporary))
 
 
-def _train_default(arguments: list[str]) -> Train:
+@dataclass(frozen=True)
+class _Origin:
+    """The flags of train from which the defaults of the others come."""
+
+    preset: str | None = None
+    out: Path | None = None
+    object_size: float | None = None
+    resume: bool = False
+
+
+def _train_default(words: list[str]) -> Train:
     """Defaults of all flags of train: those of the preset, of a file, or of the run to resume."""
-    peek = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    peek.add_argument("--preset", nargs="?")  # a value left out is for tyro to complain of
-    peek.add_argument("--out", nargs="?", type=Path)
-    peek.add_argument("--data", nargs="?")
-    peek.add_argument("--object-size", nargs="?")
-    peek.add_argument("--resume", action="store_true")
-    known, _ = peek.parse_known_args(arguments)
-    if known.preset is None and known.resume and known.out and (known.out / CONFIG).exists():
-        return Train(out=tyro.MISSING, config=load_config(known.out / CONFIG))
-    preset = known.preset or (OBJECT_PRESET if known.object_size else Train.preset)
-    config = load_config(Path(preset)) if preset.endswith(".json") else preset_named(preset)
-    if known.object_size and not {"-h", "--help"} & {*arguments}:
-        config = _chosen(config, known.data, known.object_size)
+    origin = parse_known(_Origin, words)
+    if origin.resume and origin.object_size is not None:
+        raise UserError("--object-size chooses for a new run, and --resume keeps a run's settings")
+    if origin.resume and origin.preset is None and origin.out:
+        if not holds_run(origin.out):
+            raise UserError(
+                f"--resume: {origin.out} holds no run; check --out, or train without --resume"
+            )
+        return Train(out=tyro.MISSING, config=load_config(origin.out / CONFIG))
+    preset = origin.preset or (Train.preset if origin.object_size is None else OBJECT_PRESET)
+    path = with_home(Path(preset))
+    config = load_config(path) if path.suffix == ".json" else preset_named(preset)
     return Train(out=tyro.MISSING, config=config, preset=preset)
 
 
-def _chosen(config: Config, data: str | None, object_size: str) -> Config:
-    """The configuration for the user's images, telling what was chosen."""
-    try:
-        size = float(object_size)
-    except ValueError:
-        return config  # for tyro to complain of
-    if not data:
+def _settled(command: Train, given: frozenset[str]) -> Train:
+    """The command with what --object-size chooses, after flags without effect were refused."""
+    config = command.config
+    if config.data:
+        config = replace(config, data=str(with_home(Path(config.data))))
+    check_effects(config, given, bool(config.data))
+    if command.data_dir and (config.data or config.scenes.source == "digits"):
+        warnings.warn("--data-dir has no effect: the scenes are not made of MNIST", stacklevel=2)
+    if command.object_size is not None:
+        check_value("--object-size", command.object_size, OBJECT_SIZES)
+        check_folder(command.out, config, command.resume, command.overwrite)
+        config = _chosen(config, command.object_size, given)
+    return replace(command, config=config)
+
+
+def _chosen(config: Config, object_size: float, given: frozenset[str]) -> Config:
+    """The configuration for the user's images, telling what is used and why."""
+    if not config.data:
         raise UserError("--object-size chooses settings for your images; name them with --data")
-    scenes, shrink = own_images(Path(data))
-    choice = choose(config, scenes, size * shrink)
-    print(f"chosen for {data}, unless you give these flags yourself:")
+    scenes, shrink = load_shrunk(Path(config.data))
+    choice = choose(config, scenes, object_size * shrink, given)
+    print(f"chosen for {config.data}:")
     print(*(f"  {reason}" for reason in choice.reasons), sep="\n")
     return choice.config
 
 
-def _one_line(text: str) -> str:
-    """A complaint without the frame, the title and the hint that it is drawn with."""
-    lines = [line.strip("│ ") for line in text.splitlines()[1:]]
-    message = " ".join(line for line in lines if line and not RULE.fullmatch(line))
-    return message.split(" For full helptext")[0]
+def _refuse_to_overwrite(out: Path, inputs: Sequence[Path]) -> None:
+    """Refuses to write over what is read.
+
+    Raises:
+        UserError: the file to write is one of the inputs.
+    """
+    if out.exists() and any(path.exists() and out.samefile(path) for path in inputs):
+        raise UserError(f"--out {out} is one of the files to read; name another file")
+
+
+def _show_note(message: Warning | str, *_: object) -> None:
+    print(f"airscene: note: {message}", file=sys.stderr)
+
+
+def _joined(error: BaseException) -> str:
+    """An error's message on one line."""
+    return " ".join(str(error).split())
+
+
+def _lacks_memory(error: BaseException) -> bool:
+    """Whether an allocation failed: on CPUs, torch tells of it by a plain RuntimeError."""
+    kinds = (MemoryError, torch.OutOfMemoryError)
+    return isinstance(error, kinds) or "can't allocate memory" in str(error)
 
 
 def _plain(value: object) -> str:

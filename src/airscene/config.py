@@ -118,8 +118,9 @@ def load_config(path: Path) -> Config:
         values = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise UserError(f"{path} does not exist; name the folder of a run") from error
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read as JSON ({error}); restore it") from error
+    except (OSError, ValueError, RecursionError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{path} cannot be read as JSON ({reason}); restore it") from error
     try:
         return _build(Config, values)
     except (TypeError, KeyError) as error:

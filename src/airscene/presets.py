@@ -28,11 +28,11 @@ PRESETS = {
         scenes=SceneConfig(canvas=(32, 32), size=17.0, test_size=4_000),
         model=AIRConfig(height=32, width=32, glimpse=16),
     ),
-    # the paper's multi-MNIST, section 3.1
+    # the paper's multi-MNIST, section 3.1; in 800 steps, it counts 0.15 % fewer scenes right
     "multi-mnist": Config(
         scenes=SceneConfig(source="mnist"),
         model=AIRConfig(glimpse=20),
-        training=TrainingConfig(iterations=800),
+        training=TrainingConfig(iterations=1200),
     ),
     "dair": DAIR,
     # digits on squares of about 14 px, where those of multi-MNIST have 21

@@ -296,6 +296,9 @@ TEXTS = {
 }
 """Title, alternative text and caption of each figure."""
 
+FIGURES = tuple(f"{name}.gif" if name == "training" else f"{name}.png" for name in TEXTS)
+"""Names of all files that a report may leave in `figures/`."""
+
 PAGE = Template("""<!DOCTYPE html>
 <html lang="en">
 <head>

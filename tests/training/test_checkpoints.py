@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -136,13 +137,16 @@ def test_a_folder_in_its_place_is_refused(tmp_path):
 def test_another_shape_is_refused_and_nothing_is_changed(path):
     modules, optimizer = make(1, width=4)
     before = {name: value.clone() for name, value in modules.state_dict().items()}
-    with pytest.raises(UserError, match=r"\(3,\) for model.0.bias .* makes \(4,\)"):
+    with pytest.raises(
+        UserError,
+        match=r"\(3,\) for optimizer.exp_avg.model.0.bias .* makes float32 of shape \(4,\)",
+    ):
         load_checkpoint(path, modules, optimizer)
     assert same(modules.state_dict(), before)
 
 
 def test_a_missing_estimator_is_refused(path):
-    with pytest.raises(UserError, match="nothing for extra"):
+    with pytest.raises(UserError, match=r"nothing for optimizer.exp_avg.extra"):
         modules, optimizer = make(1)
         modules.extra = nn.Parameter(torch.zeros(1))
         load_checkpoint(path, modules, optimizer)
@@ -171,6 +175,119 @@ def test_a_full_disk_keeps_the_old_checkpoint(path, monkeypatch, moment):
 
 
 def test_the_position_is_plain_json(path):
-    header = path.read_bytes()[8:].split(b"}}")[0].decode()
-    position = json.loads(json.loads(f"{header}}}}}")["__metadata__"]["position"])
-    assert position == {"step": 7, "seconds": 1.5}
+    with safe_open(path, framework="pt") as file:
+        position = json.loads(file.metadata()["position"])
+    assert position == {"step": 7, "seconds": 1.5, "summed": 0, "sums": {}}
+
+
+def spoil(path: Path, name: str, change) -> None:
+    """Rewrites a checkpoint with one tensor changed, or without it where the change gives None."""
+    with safe_open(path, framework="pt") as file:
+        about = file.metadata()
+    tensors = load_file(path)
+    tensors[name] = change(tensors[name])
+    save_file({k: v for k, v in tensors.items() if v is not None}, path, about)
+
+
+DAMAGE = {
+    "missing": lambda value: None,
+    "of another shape": lambda value: value.repeat(2, *[1] * (value.ndim - 1) or [1]),
+    "of another type": lambda value: value.double(),
+    "integers": lambda value: value.long(),
+    "NaN": lambda value: value * torch.nan,
+    "infinite": lambda value: value.clone().fill_(torch.inf),
+}
+
+
+@pytest.mark.parametrize("name", ["weights.model.0.weight", "weights.model.odds"])
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_damaged_weights_are_refused_before_use(path, name, damage):
+    spoil(path, name, DAMAGE[damage])
+    model = make(1)[0].model
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    with pytest.raises(UserError, match=r"checkpoint\.safetensors holds"):
+        load_model(path, model)
+    assert same(model.state_dict(), before)
+
+
+@pytest.mark.parametrize("key", ["step", "exp_avg", "exp_avg_sq"])
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_optimiser_is_refused_before_use(path, key, damage):
+    spoil(path, f"optimizer.{key}.model.1.weight", DAMAGE[damage])
+    modules, optimizer = make(1)
+    before = {name: value.clone() for name, value in modules.state_dict().items()}
+    moments = {p: {k: v.clone() for k, v in s.items()} for p, s in optimizer.state.items()}
+    with pytest.raises(UserError, match=r"checkpoint\.safetensors holds"):
+        load_checkpoint(path, modules, optimizer)
+    assert same(modules.state_dict(), before)
+    assert all(same(optimizer.state[p], state) for p, state in moments.items())
+
+
+def test_a_tensor_too_many_is_refused(path):
+    with safe_open(path, framework="pt") as file:
+        about = file.metadata()
+    save_file(load_file(path) | {"optimizer.exp_avg.more": torch.zeros(2)}, path, about)
+    with pytest.raises(UserError, match=r"of shape \(2,\) for optimizer.exp_avg.more"):
+        load_checkpoint(path, *make(1))
+
+
+POSITIONS = [
+    "",
+    "[]",
+    "{}",
+    "null",
+    '{"step": 7}',
+    '{"step": "7", "seconds": 1.0}',
+    '{"step": true, "seconds": 1.0}',
+    '{"step": 7.5, "seconds": 1.0}',
+    '{"step": -1, "seconds": 1.0}',
+    '{"step": 7, "seconds": NaN}',
+    '{"step": 7, "seconds": -1.0}',
+    '{"step": 7, "seconds": 1.0, "more": 1}',
+    '{"step": 7, "seconds": 1.0, "summed": 1, "sums": {}}',
+    '{"step": 7, "seconds": 1.0, "summed": 8, "sums": {"loss": 1.0}}',
+    '{"step": 7, "seconds": 1.0, "summed": 1, "sums": {"loss": "1"}}',
+    "[" * 100_000,
+]
+
+
+@pytest.mark.parametrize("position", POSITIONS)
+def test_a_damaged_position_is_refused(path, position):
+    save_file(load_file(path), path, {"format": "airscene-1", "position": position})
+    with pytest.raises(UserError, match="does not say how far training had come; train again"):
+        read_checkpoint(path)
+
+
+def test_a_position_without_sums_is_read(path):
+    """As checkpoints had it before the log's sums were kept."""
+    about = {"format": "airscene-1", "position": '{"step": 7, "seconds": 1.5}'}
+    save_file(load_file(path), path, about)
+    assert read_checkpoint(path)[1] == Position(7, 1.5)
+
+
+def test_the_sums_of_a_position_come_back_exactly(path):
+    sums = {"loss": float(torch.tensor(1 / 3)), "elbo": -1e-30}
+    position = Position(7, 1.5, 2, sums)
+    save_checkpoint(path, *make(0), position)
+    assert read_checkpoint(path)[1] == position
+
+
+def test_frozen_parameters_are_saved_and_loaded(path):
+    modules, _ = make(0)
+    modules.model[0].requires_grad_(False)
+    optimizer = torch.optim.Adam(p for p in modules.parameters() if p.requires_grad)
+    save_checkpoint(path, modules, optimizer, Position(1, 1.0))
+    other, _ = make(1)
+    other.model[0].requires_grad_(False)
+    again = torch.optim.Adam(p for p in other.parameters() if p.requires_grad)
+    load_checkpoint(path, other, again)
+    assert same(other.state_dict(), modules.state_dict())
+    assert not [name for name in load_file(path) if name.startswith("optimizer.exp_avg.model.0")]
+
+
+def test_a_parameter_that_no_step_has_reached_begins_as_it_would_have(path):
+    modules = Modules()
+    save_checkpoint(path, modules, torch.optim.Adam(modules.parameters()), Position())
+    other, optimizer = make(1)
+    load_checkpoint(path, other, optimizer)
+    assert not any(value.any() for state in optimizer.state.values() for value in state.values())

@@ -80,7 +80,7 @@ def load_images(path: Path | str, white: int | None = None) -> UserImages:
 
     A picture may have 64 megapixels, an array 1 GiB as stored, and a file or folder 4 GiB of
     pixels as loaded (a byte, or four bytes for floats and 16 bits). This is checked before pixels
-    are decoded. Notes are `UserWarning`s.
+    are decoded. A note is a `UserWarning`.
 
     Args:
         path: the file or folder.

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from airscene.errors import UserError
 from airscene.experiments import estimators, generalization, robustness
+from airscene.runs import owned
 
 EXPERIMENTS = {
     "estimators": estimators,
@@ -29,7 +30,8 @@ def reproduce(name: str, out: Path, data_dir: Path | None, seeds: int | None, qu
         What to print at the end.
 
     Raises:
-        UserError: there is no such experiment, or a setting does not fit it.
+        UserError: there is no such experiment, a setting does not fit it, or another process has
+            the folder.
     """
     if name not in EXPERIMENTS:
         raise UserError(f"experiment {name} is unknown; choose one of {', '.join(EXPERIMENTS)}")
@@ -37,7 +39,8 @@ def reproduce(name: str, out: Path, data_dir: Path | None, seeds: int | None, qu
     experiment = chosen.quick_experiment() if quick else chosen.full_experiment()
     if seeds is not None:
         experiment = replace(experiment, seeds=seeds)
-    return chosen.carry_out(experiment, out, data_dir)
+    with owned(out):
+        return chosen.carry_out(experiment, out, data_dir)
 
 
 __all__ = ["EXPERIMENTS", "reproduce"]

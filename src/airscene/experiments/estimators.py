@@ -38,6 +38,8 @@ from airscene.experiments.times import TimesTask, measure_times
 from airscene.files import write_text, write_whole
 from airscene.presets import PRESETS
 
+STEPS = 800  # of `enumerate`, so that all estimators can be paid
+
 
 @dataclass(frozen=True)
 class EstimatorsExperiment:
@@ -64,7 +66,9 @@ class EstimatorsExperiment:
 def full_experiment() -> EstimatorsExperiment:
     """The paper's multi-MNIST."""
     return EstimatorsExperiment(
-        side_by_side(PRESETS["multi-mnist"], validate_every=50, validation_scenes=1000)
+        side_by_side(
+            PRESETS["multi-mnist"], iterations=STEPS, validate_every=50, validation_scenes=1000
+        )
     )
 
 

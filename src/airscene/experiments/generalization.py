@@ -26,6 +26,8 @@ from airscene.models.air import AIRConfig, scale_of
 from airscene.presets import PRESETS
 from airscene.training.snapshots import load_view
 
+AIR_STEPS = 800  # of AIR's training, half as many as DAIR's
+
 Key = tuple[str, str, int]  # split, model, seed
 
 
@@ -78,7 +80,10 @@ class GeneralizationExperiment:
 def full_experiment() -> GeneralizationExperiment:
     """The paper's multi-MNIST."""
     names = {"AIR": "multi-mnist", "DAIR": "dair", "DRAW": "draw"}
-    return GeneralizationExperiment({name: PRESETS[preset] for name, preset in names.items()})
+    models = {name: PRESETS[preset] for name, preset in names.items()}
+    air = models["AIR"]
+    models["AIR"] = replace(air, training=replace(air.training, iterations=AIR_STEPS))
+    return GeneralizationExperiment(models)
 
 
 def quick_experiment() -> GeneralizationExperiment:

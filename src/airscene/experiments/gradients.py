@@ -22,6 +22,7 @@ from airscene.experiments.reference import stage_path
 from airscene.files import write_whole
 from airscene.models.air import AIR, AIRConfig
 from airscene.schedules import Points, value_at
+from airscene.seeds import Purpose, global_stream, stream
 from airscene.training.checkpoints import load_model
 from airscene.training.objectives import AIRObjective
 from airscene.training.streams import FreshScenes, Share
@@ -97,8 +98,8 @@ def measure_variance(task: VarianceTask) -> None:
     """
     device = best_device()
     sprites = load_sprites(task.base.scenes.source, "train", task.data_dir)
-    stream = FreshScenes(Composer(sprites, task.base.scenes).to(device))
-    found = {f"{stage:g}": _moments(task, stage, stream, device) for stage in task.stages}
+    scenes = FreshScenes(Composer(sprites, task.base.scenes).to(device))
+    found = {f"{stage:g}": _moments(task, stage, scenes, device) for stage in task.stages}
     if task.name == EXACT:
         live = {stage: moments.ever_nonzero().cpu() for stage, moments in found.items()}
         write_whole(task.live, lambda path: save_file(live, path))
@@ -202,19 +203,26 @@ def summarise(variance: Tensor, labels: Tensor, live: Tensor) -> dict[str, dict[
 
 
 def _moments(
-    task: VarianceTask, stage: float, stream: FreshScenes, device: torch.device
+    task: VarianceTask, stage: float, scenes: FreshScenes, device: torch.device
 ) -> Moments:
-    """Moments of the gradient at a stage, with the same batch for all estimators."""
-    torch.manual_seed(0)
+    """Moments of the gradient at a stage, with the same batch and noise for all estimators."""
+    with global_stream(Purpose.VARIANCE, 0):
+        objective = _objective_at(task, stage, device)
+        generator = stream(Purpose.VARIANCE_IMAGES, 0, device=device)
+        share = Share(task.settings.images)
+        image = scenes.draw(share, generator)
+        others = (scenes.draw(share, generator) for _ in itertools.repeat(None))
+        adapt(objective, others, task.settings)
+        return gradient_moments(objective, image, task.settings.draws)
+
+
+def _objective_at(task: VarianceTask, stage: float, device: torch.device) -> AIRObjective:
+    """The reference's model at a stage, with the estimator as it would be there."""
     model = AIR(task.air).to(device)
     objective = AIRObjective(model, replace(task.base, estimator=task.name)).to(device)
     load_model(stage_path(task.reference, stage), objective.model)
     objective.estimator.anneal(value_at(task.base.estimation.temperature, stage))
-    generator, share = torch.Generator(device).manual_seed(0), Share(task.settings.images)
-    image = stream.draw(share, generator)
-    others = (stream.draw(share, generator) for _ in itertools.repeat(None))
-    adapt(objective, others, task.settings)
-    return gradient_moments(objective, image, task.settings.draws)
+    return objective
 
 
 def _noise(objective: AIRObjective, image: Tensor) -> Tensor:

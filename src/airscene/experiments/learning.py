@@ -4,13 +4,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from airscene.config import Config
 from airscene.evaluation import evaluate
 from airscene.experiments.machine import best_device
 from airscene.experiments.pieces import logged, write_piece
-from airscene.runs import load_run, test_scenes, train_run
+from airscene.runs import holds_run, load_run, test_scenes, train_run
 from airscene.training.logging import read_metrics
 from airscene.training.loop import CHECKPOINT, DivergedError
 
@@ -83,7 +81,8 @@ def time_to(curve: list[dict[str, Any]], accuracy: float) -> dict[str, Any] | No
 def _train(task: LearningTask) -> str | None:
     """Why training failed, if it did."""
     try:
-        reason = train_run(task.config, task.folder, task.data_dir, resume=True)
+        going_on = holds_run(task.folder)
+        reason = train_run(task.config, task.folder, task.data_dir, resume=going_on)
     except DivergedError as error:  # a result like another
         return str(error)
     if reason == "interrupted":
@@ -118,5 +117,4 @@ def _evaluation(task: LearningTask) -> dict[str, Any]:
         return {"count_accuracy": None, "elbo": None, "bound": None}
     run = load_run(task.folder, best_device())
     scenes = test_scenes(run, data_dir=task.data_dir)
-    torch.manual_seed(0)
     return evaluate(run.model, scenes, task.evaluation.samples, task.evaluation.bound_scenes)

@@ -4,10 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from airscene.config import Config
-from airscene.runs import make_accelerator, make_sources
-from airscene.training.checkpoints import Position, save_checkpoint
-from airscene.training.interrupt import Interrupt
-from airscene.training.loop import CHECKPOINT, Trainer
+from airscene.runs import holds_run, train_run
+from airscene.training.checkpoints import save_checkpoint
+from airscene.training.loop import Trainer
 
 
 @dataclass(frozen=True)
@@ -48,24 +47,14 @@ def train_reference(task: ReferenceTask) -> None:
     Raises:
         KeyboardInterrupt: it was told to stop, and has saved where it was.
     """
-    accelerator = make_accelerator(task.config)
-    config, sources = make_sources(task.config, task.data_dir, accelerator.device)
-    trainer = Trainer(config, task.folder, sources, accelerator)
-    if (task.folder / CHECKPOINT).exists():
-        trainer.resume()
-    due = {stage: stage_step(config, stage) for stage in task.stages}
-    last = due[task.stages[-1]]
-    with Interrupt() as interrupt:
-        while trainer.position.step < last and not interrupt.requested:
-            trainer.train_step()
-            trainer.position = Position(trainer.position.step + 1)
-            for stage, step in due.items():
-                if step == trainer.position.step:
-                    _save(trainer, stage_path(task.folder, stage))
-    if trainer.position.step < last:
-        _save(trainer, task.folder / CHECKPOINT)
+
+    def keep(trainer: Trainer) -> None:
+        for stage in task.stages:
+            if stage_step(task.config, stage) == trainer.position.step:
+                path, optimizer = stage_path(task.folder, stage), trainer.optimizer.optimizer
+                save_checkpoint(path, trainer.objective, optimizer, trainer.position)
+
+    going_on = holds_run(task.folder)
+    reason = train_run(task.config, task.folder, task.data_dir, going_on, after_step=keep)
+    if reason == "interrupted":
         raise KeyboardInterrupt
-
-
-def _save(trainer: Trainer, path: Path) -> None:
-    save_checkpoint(path, trainer.objective, trainer.optimizer.optimizer, trainer.position)

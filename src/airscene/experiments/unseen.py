@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from airscene import evaluation, metrics
@@ -18,6 +17,7 @@ from airscene.experiments.machine import best_device
 from airscene.experiments.pieces import logged, write_piece
 from airscene.experiments.reference import ReferenceTask, stage_path, stage_step, train_reference
 from airscene.models.air import AIR
+from airscene.seeds import Purpose, global_stream
 from airscene.training.checkpoints import load_model
 from airscene.training.objectives import make_objective
 from airscene.training.snapshots import save_view, take_view
@@ -91,13 +91,13 @@ def examine(task: UnseenTask) -> None:
         if not all(stage_path(task.folder, stage).exists() for stage in task.stages):
             train_reference(ReferenceTask(task.config, task.folder, task.stages, task.data_dir))
         models = {stage: _load(task, stage) for stage in task.stages}
-        torch.manual_seed(0)
-        table = {
-            "seed": task.config.seed,
-            "iterations": task.config.training.iterations,
-            "curve": _curve(task, models),
-            "counts": _by_count(task, models[1.0]),
-        }
+        with global_stream(Purpose.EVALUATION, 0):
+            table = {
+                "seed": task.config.seed,
+                "iterations": task.config.training.iterations,
+                "curve": _curve(task, models),
+                "counts": _by_count(task, models[1.0]),
+            }
         shown = task.scenes((max(task.unseen),), SHOWN)
         save_view(take_view(models[1.0], shown, task.exam.steps), task.view)
         write_piece(task.path, table)

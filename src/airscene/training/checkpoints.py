@@ -1,8 +1,11 @@
 """One file holds everything that training needs to go on: weights, optimiser state, position."""
 
 import json
-from dataclasses import dataclass
+import math
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -24,10 +27,15 @@ class Position:
     Attributes:
         step: optimiser steps done.
         seconds: time spent training, over all sittings.
+        summed: steps since the last row of the log.
+        sums: sums of the logged scalars over these steps, by name, so that the next row covers
+            them too.
     """
 
     step: int = 0
     seconds: float = 0.0
+    summed: int = 0
+    sums: dict[str, float] = field(default_factory=dict)
 
 
 def save_checkpoint(path: Path, modules: nn.Module, optimizer: Optimizer, position: Position):
@@ -36,15 +44,15 @@ def save_checkpoint(path: Path, modules: nn.Module, optimizer: Optimizer, positi
     Args:
         path: the safetensors file.
         modules: holds the model and the estimator; the names of its state become the names on disk.
-        optimizer: its state of each parameter is stored under the parameter's name.
+        optimizer: its state of each trained parameter is stored under the parameter's name.
         position: how far training has come.
     """
     tensors = {f"weights.{name}": value for name, value in modules.state_dict().items()}
-    for name, parameter in modules.named_parameters():
-        for key in ADAM:
-            tensors[f"optimizer.{key}.{name}"] = optimizer.state[parameter][key]
+    for name, parameter in _trained(modules).items():
+        for key, value in _optimizer_state(optimizer, parameter).items():
+            tensors[f"optimizer.{key}.{name}"] = value
     tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-    about = {"format": FORMAT, "position": json.dumps(position.__dict__)}
+    about = {"format": FORMAT, "position": json.dumps(asdict(position))}
     content = save(tensors, about)  # not save_file, whose error on a full disk is no OSError
     write_whole(path, lambda temporary: temporary.write_bytes(content))
 
@@ -52,12 +60,19 @@ def save_checkpoint(path: Path, modules: nn.Module, optimizer: Optimizer, positi
 def load_checkpoint(path: Path, modules: nn.Module, optimizer: Optimizer) -> Position:
     """Puts a checkpoint's weights and optimiser state in place and tells how far it had come.
 
+    Nothing is put in place unless everything fits.
+
     Raises:
-        UserError: see `read_checkpoint` and `load_weights`.
+        UserError: see `read_checkpoint` and `check_tensors`.
     """
     tensors, position = read_checkpoint(path)
-    load_weights(path, modules, _with_prefix(tensors, "weights."))
-    for name, parameter in modules.named_parameters():
+    expected = {f"weights.{name}": value for name, value in modules.state_dict().items()}
+    for name, parameter in _trained(modules).items():
+        for key, value in _optimizer_state(optimizer, parameter).items():
+            expected[f"optimizer.{key}.{name}"] = value
+    check_tensors(path, tensors, expected)
+    modules.load_state_dict(_with_prefix(tensors, "weights."))
+    for name, parameter in _trained(modules).items():
         found = {key: tensors[f"optimizer.{key}.{name}"] for key in ADAM}
         optimizer.state[parameter] = {key: _laid_out(v, parameter) for key, v in found.items()}
     return position
@@ -67,10 +82,12 @@ def load_model(path: Path, model: nn.Module) -> Position:
     """Puts the model's weights in place, leaving estimator and optimiser aside.
 
     Raises:
-        UserError: see `read_checkpoint` and `load_weights`.
+        UserError: see `read_checkpoint` and `check_tensors`.
     """
     tensors, position = read_checkpoint(path)
-    load_weights(path, model, _with_prefix(tensors, "weights.model."))
+    weights = _with_prefix(tensors, "weights.model.")
+    check_tensors(path, weights, model.state_dict())
+    model.load_state_dict(weights)
     return position
 
 
@@ -83,32 +100,101 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], Position]:
     try:
         with safe_open(path, framework="pt") as file:
             about = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            if about.get("format") != FORMAT:
+                raise UserError(f"{path} is not a checkpoint of format {FORMAT}; train again")
+            position = _read_position(path, about.get("position", ""))
+            return {name: file.get_tensor(name) for name in file.keys()}, position  # noqa: SIM118
     except FileNotFoundError as error:
         raise UserError(f"{path} does not exist; train first, or name another run") from error
-    except (SafetensorError, OSError) as error:
-        raise UserError(f"{path} is truncated or not safetensors ({error}); train again") from error
-    if about.get("format") != FORMAT:
-        raise UserError(f"{path} is not a checkpoint of format {FORMAT}; train again")
-    return tensors, Position(**json.loads(about["position"]))
+    except (SafetensorError, OSError, ValueError, RuntimeError) as error:
+        if isinstance(error, UserError):
+            raise
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise UserError(
+            f"{path} is truncated or not safetensors ({reason}); train again"
+        ) from error
 
 
-def load_weights(path: Path, modules: nn.Module, weights: dict[str, Tensor]) -> None:
-    """Puts weights in place after checking every name and shape.
+def is_checkpoint(path: Path) -> bool:
+    """Whether a file says of itself that it is a checkpoint of airscene."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return (file.metadata() or {}).get("format", "").startswith("airscene-")
+    except (SafetensorError, OSError, ValueError, RuntimeError):
+        return False
+
+
+def check_tensors(path: Path, found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
+    """Refuses tensors that are not those that the configuration makes.
+
+    Args:
+        path: where they were found, for the message.
+        found: tensors by name.
+        expected: tensors with the names, shapes and types that are needed.
 
     Raises:
-        UserError: a name is missing or too many, or a shape differs; names the first such.
+        UserError: a name is missing or too many, a shape or type differs, or a value is NaN or
+            infinite; names the first such tensor.
     """
-    wanted = modules.state_dict()
-    for name in sorted(wanted.keys() | weights.keys()):
-        found = tuple(weights[name].shape) if name in weights else "nothing"
-        expected = tuple(wanted[name].shape) if name in wanted else "nothing"
-        if found != expected:
+    for name in sorted(expected.keys() | found.keys()):
+        here, wanted = _form(found.get(name)), _form(expected.get(name))
+        if here != wanted:
             raise UserError(
-                f"{path} holds {found} for {name} where the configuration makes {expected}; "
+                f"{path} holds {here} for {name} where the configuration makes {wanted}; "
                 f"restore the config.json it was trained with"
             )
-    modules.load_state_dict(weights)
+        if not found[name].isfinite().all():
+            raise UserError(f"{path} holds NaN or infinite numbers in {name}; train again")
+
+
+def _form(tensor: Tensor | None) -> str:
+    if tensor is None:
+        return "nothing"
+    return f"{str(tensor.dtype).removeprefix('torch.')} of shape {tuple(tensor.shape)}"
+
+
+def _read_position(path: Path, text: str) -> Position:
+    values: dict[str, Any] = {}
+    with suppress(ValueError, RecursionError):
+        values = json.loads(text)
+    if not _is_position(values):
+        raise UserError(f"{path} does not say how far training had come; train again")
+    return Position(**values)
+
+
+def _is_position(values: Any) -> bool:
+    """Whether plain values are those of a `Position`; the older ones had no sums."""
+    if not isinstance(values, dict) or not {"step", "seconds"} <= values.keys():
+        return False
+    position = {"summed": 0, "sums": {}} | values
+    steps, sums = (position["step"], position["summed"]), position["sums"]
+    return (
+        position.keys() == Position.__dataclass_fields__.keys()
+        and all(type(value) is int and 0 <= value < 2**53 for value in steps)
+        and steps[1] <= steps[0]
+        and isinstance(sums, dict)
+        and bool(sums) == bool(steps[1])
+        and all(_is_number(value) for value in (*sums.values(), position["seconds"]))
+        and position["seconds"] >= 0
+    )
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and math.isfinite(value)
+
+
+def _trained(modules: nn.Module) -> dict[str, nn.Parameter]:
+    """The parameters that are trained; a frozen one has no optimiser state."""
+    named = modules.named_parameters()
+    return {name: parameter for name, parameter in named if parameter.requires_grad}
+
+
+def _optimizer_state(optimizer: Optimizer, parameter: nn.Parameter) -> dict[str, Tensor]:
+    """What Adam keeps of a parameter; before its first step, what it would begin with."""
+    if state := optimizer.state.get(parameter):
+        return {key: state[key] for key in ADAM}
+    moments = (torch.zeros_like(parameter, requires_grad=False) for _ in ADAM[1:])
+    return dict(zip(ADAM, (torch.zeros(()), *moments), strict=True))
 
 
 def _laid_out(value: Tensor, parameter: Tensor) -> Tensor:

@@ -1,7 +1,10 @@
 """What training tells while it runs: metrics.jsonl, TensorBoard, a progress bar."""
 
 import json
+import math
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self, cast
 
@@ -13,42 +16,94 @@ from rich.progress import Progress as Bar
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
+from airscene.errors import UserError
 from airscene.files import write_text, writing
 
-METRICS = "metrics.jsonl"
+METRICS, TENSORBOARD = "metrics.jsonl", "tensorboard"
 
 
 def read_metrics(run: Path) -> list[dict[str, Any]]:
-    """The rows of a run's metrics.jsonl, oldest first; a line cut short by a kill is left out."""
+    """The rows of a run's metrics.jsonl, oldest first; none where there is no such file.
+
+    A last line that was cut short, as by a kill, is left out.
+
+    Raises:
+        UserError: the file cannot be read, or another line is no row.
+    """
     path = run / METRICS
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    return [json.loads(line) for line in lines if line.endswith("}")]
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no text"
+        raise UserError(f"cannot read {path}: {reason}; restore or remove it") from error
+    rows = [_read_row(line) for line in lines[:-1]]
+    if None in rows:
+        raise UserError(f"{path} is damaged in line {rows.index(None) + 1}; remove that line")
+    return [row for row in rows if row is not None]
+
+
+def _read_row(line: str) -> dict[str, Any] | None:
+    """A row of the log; None where a line is none."""
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(row, dict) or type(row.get("step")) is not int or row["step"] < 0:
+        return None
+    sound = all(type(value) in (int, float) and math.isfinite(value) for value in row.values())
+    return row if sound else None
 
 
 class Meter:
-    """Means of scalars since the last row, summed on the device so that no step waits for it."""
+    """Means of scalars since the last row, summed on the device so that no step waits for it.
 
-    def __init__(self) -> None:
-        self._restart()
+    Args:
+        accelerator: the device and the processes.
+        steps: steps that an earlier sitting has summed.
+        sums: their sums, by name.
+    """
+
+    def __init__(self, accelerator: Accelerator, steps: int, sums: dict[str, float]) -> None:
+        self.accelerator, self.steps = accelerator, steps
+        device = accelerator.device
+        self.sums = {name: torch.tensor(value, device=device) for name, value in sums.items()}
+        self.timed, self.seconds, self.started = 0, 0.0, time.perf_counter()
 
     def add(self, scalars: dict[str, Tensor]) -> None:
         """Takes in one step's scalars."""
         for name, value in scalars.items():
+            value = value.detach().float()
             self.sums[name] = value + self.sums[name] if name in self.sums else value.clone()
         self.steps += 1
+        self.timed += 1
 
-    def take(self, accelerator: Accelerator) -> dict[str, float]:
+    def take(self) -> dict[str, float]:
         """The means over steps and processes, and the speed; then starts anew."""
-        stacked = torch.stack([value.float() for value in self.sums.values()]) / self.steps
-        means = cast(Tensor, accelerator.reduce(stacked, "mean")).tolist()
-        speed = self.steps / (time.perf_counter() - self.started)
-        row = dict(zip(self.sums, means, strict=True)) | {"steps_per_second": speed}
-        self._restart()
-        return row
+        means = {name: value / self.steps for name, value in self.read().items()}
+        seconds = self.seconds + time.perf_counter() - self.started
+        means["steps_per_second"] = self.timed / seconds
+        self.sums, self.steps, self.timed = {}, 0, 0
+        self.seconds, self.started = 0.0, time.perf_counter()
+        return means
 
-    def _restart(self) -> None:
-        self.sums: dict[str, Tensor] = {}
-        self.steps, self.started = 0, time.perf_counter()
+    def read(self) -> dict[str, float]:
+        """The sums so far, as means over processes; waits for the device."""
+        if not self.sums:
+            return {}
+        stacked = torch.stack([*self.sums.values()])
+        means = cast(Tensor, self.accelerator.reduce(stacked, "mean")).tolist()
+        return dict(zip(self.sums, means, strict=True))
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """What happens within it does not count as time of training."""
+        if self.accelerator.device.type == "cuda":
+            torch.cuda.synchronize()
+        self.seconds += time.perf_counter() - self.started
+        yield
+        self.started = time.perf_counter()
 
 
 class Log:
@@ -69,8 +124,9 @@ class Log:
     def __enter__(self) -> Self:
         if self.active:
             step = self.rows[-1]["step"] + 1 if self.rows else 0
-            self.board = SummaryWriter(str(self.run / "tensorboard"), purge_step=step)
-            self.file = (self.run / METRICS).open("a", encoding="utf-8")
+            with writing(self.run / METRICS):
+                self.board = SummaryWriter(str(self.run / TENSORBOARD), purge_step=step)
+                self.file = (self.run / METRICS).open("a", encoding="utf-8")
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -78,6 +134,12 @@ class Log:
             with writing(self.run / METRICS):
                 self.file.close()
                 self.board.close()
+
+    def move(self, settle: Callable[[], Path]) -> None:
+        """Lets `settle` move the run's folder, and goes on in the folder that it returns."""
+        self.__exit__()
+        self.run = settle()
+        self.__enter__()
 
     def write(self, row: dict[str, Any]) -> None:
         """Adds one row; its `step` is the place on every curve.

@@ -3,7 +3,8 @@
 import math
 import time
 import warnings
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from airscene.config import Config, TrainingConfig
 from airscene.data import Scenes
 from airscene.errors import UserError
 from airscene.schedules import value_at
+from airscene.seeds import Purpose, global_stream, stream
 from airscene.training.checkpoints import Position, load_checkpoint, save_checkpoint
 from airscene.training.interrupt import Interrupt
 from airscene.training.logging import Log, Meter, Progress
@@ -25,7 +27,6 @@ from airscene.training.snapshots import save_snapshot, snapshot_steps
 from airscene.training.streams import Share, Stream
 
 CHECKPOINT = "checkpoint.safetensors"
-SEED_STRIDE = 1_000_003  # seeds of neighbouring runs stay apart for so many steps
 COMPILE_PAYS = 20_000  # steps on a CPU from which compiling gains more than it costs
 
 
@@ -46,6 +47,23 @@ class Sources:
     validation: Scenes
 
 
+@dataclass
+class Books:
+    """What is kept while a training runs.
+
+    Attributes:
+        meter: sums of scalars since the last row.
+        log: the rows.
+        progress: shows them.
+        settle: what is to be called at the first checkpoint, until it was.
+    """
+
+    meter: Meter
+    log: Log
+    progress: Progress
+    settle: Callable[[], Path] | None
+
+
 class Trainer:
     """Trains one model into one folder.
 
@@ -59,7 +77,6 @@ class Trainer:
     def __init__(self, config: Config, out: Path, sources: Sources, accelerator: Accelerator):
         self.config, self.settings, self.out = config, config.training, out
         self.sources, self.accelerator = sources, accelerator
-        torch.manual_seed(config.seed)
         self.objective = make_objective(config)
         self.position, self.saved = Position(), 0
         self.scheduled: dict[str, float] = {}
@@ -68,21 +85,38 @@ class Trainer:
         self.share = Share(
             self.settings.batch, accelerator.process_index, accelerator.num_processes
         )
-        self.generator = torch.Generator(accelerator.device)
         self.stages = snapshot_steps(self.settings.iterations, self.settings.snapshots)
 
     def resume(self) -> None:
-        """Goes back to the folder's checkpoint."""
-        optimizer = self.optimizer.optimizer
-        self.position = load_checkpoint(self.out / CHECKPOINT, self.objective, optimizer)
-        self.saved = self.position.step
+        """Goes back to the folder's checkpoint.
 
-    def run(self, progress: Progress, minutes: float = math.inf) -> str:
+        Raises:
+            UserError: it is missing, damaged, of another model, or beyond the training's end.
+        """
+        path, optimizer = self.out / CHECKPOINT, self.optimizer.optimizer
+        position = load_checkpoint(path, self.objective, optimizer)
+        if position.step > self.settings.iterations:
+            raise UserError(
+                f"{path} is of step {position.step}, beyond the {self.settings.iterations} of "
+                f"config.json; restore the config.json it was trained with"
+            )
+        self.position, self.saved = position, position.step
+
+    def run(
+        self,
+        progress: Progress,
+        minutes: float = math.inf,
+        after_step: Callable[["Trainer"], None] | None = None,
+        settle: Callable[[], Path] | None = None,
+    ) -> str:
         """Trains to the end, or until there is a reason to stop earlier.
 
         Args:
             progress: shows how far training has come.
             minutes: stop after so many minutes of training, over all sittings.
+            after_step: called after each step, before its row, checkpoint and snapshot.
+            settle: called once, when the first checkpoint is written; it may move the run's folder,
+                and returns where it lies from then on.
 
         Returns:
             Why training ended.
@@ -92,28 +126,30 @@ class Trainer:
         """
         started = time.perf_counter() - self.position.seconds
         log = Log(self.out, self.position.step, self.accelerator.is_main_process)
-        meter, reason = Meter(), self._reason_to_stop(Interrupt(), log, minutes)
-        if self.position.step == 0:
+        if self.stages and self.position.step == 0:
             self._snapshot()
+        meter = Meter(self.accelerator, self.position.summed, self.position.sums)
         with Interrupt() as interrupt, log:
-            while not reason:
+            books = Books(meter, log, progress, settle)
+            while not (reason := self._reason_to_stop(interrupt, log, minutes)):
                 meter.add(self.train_step())
                 seconds = time.perf_counter() - started
                 self.position = Position(self.position.step + 1, seconds)
-                self._keep_books(meter, log, progress)
-                reason = self._reason_to_stop(interrupt, log, minutes)
-            if meter.steps:  # stopped between two rows: check the steps since the last one
-                self._row(meter)
+                if after_step:
+                    with meter.paused():
+                        after_step(self)
+                self._keep_books(books)
             if self.position.step > self.saved:  # stopped between two checkpoints
-                self._save()
+                self._save(books)
         return reason
 
     def train_step(self) -> dict[str, Tensor]:
         """One step of the optimiser; no value leaves the device."""
         step = self.position.step
-        self._apply_schedules(step / self.settings.iterations)
+        self._apply_schedules(step / max(1, self.settings.iterations - 1))
         image, noise = self.draw(step)
-        loss, scalars = self.call(image, noise)
+        with global_stream(Purpose.ESTIMATOR, self.config.seed, step, self.share.rank):
+            loss, scalars = self.call(image, noise)
         self.optimizer.zero_grad()
         self.accelerator.backward(loss)
         norm = self.accelerator.clip_grad_norm_(
@@ -124,12 +160,12 @@ class Trainer:
 
     def draw(self, step: int) -> tuple[Tensor, Tensor]:
         """The images and the noise of a step, decided by seed and step alone."""
-        seed = (self.config.seed * SEED_STRIDE + step) % 2**32  # CPU generators take 32 bits
-        torch.manual_seed((seed + SEED_STRIDE * self.share.rank + 1) % 2**32)  # for the estimator
-        self.generator.manual_seed(seed)
-        image = self.sources.stream.draw(self.share, self.generator)
+        device, seed = self.accelerator.device, self.config.seed
+        images = stream(Purpose.IMAGES, seed, step, device=device)
+        image = self.sources.stream.draw(self.share, images)
         shape = (self.share.total, *self.objective.noise_shape)
-        noise = torch.randn(shape, generator=self.generator, device=image.device)
+        generator = stream(Purpose.NOISE, seed, step, device=device)
+        noise = torch.randn(shape, generator=generator, device=device)
         return image, self.share.of(noise)
 
     def _apply_schedules(self, progress: float) -> None:
@@ -138,22 +174,24 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group["factor"]
 
-    def _keep_books(self, meter: Meter, log: Log, progress: Progress) -> None:
+    def _keep_books(self, books: "Books") -> None:
         """What is due at this step: a row of the log, a validation, a checkpoint, a snapshot."""
         step, settings = self.position.step, self.settings
         last = step == settings.iterations
         validates = last or step % settings.validate_every == 0
-        if validates or step % settings.log_every == 0:
-            row = self._row(meter) | (self._validate() if validates else {})
-            log.write(row)
-            progress.show(row)
-        if validates:
-            self._save()
-        if step in self.stages:
-            self._snapshot()
+        row = self._row(books.meter) if validates or step % settings.log_every == 0 else {}
+        with books.meter.paused():
+            if row:
+                row |= self._validate() if validates else {}
+                books.log.write(row)
+                books.progress.show(row)
+            if validates:
+                self._save(books)
+            if step in self.stages:
+                self._snapshot()
 
     def _row(self, meter: Meter) -> dict[str, Any]:
-        scalars = meter.take(self.accelerator)
+        scalars = meter.take()
         self._check_finite(scalars["loss"], scalars["gradient_norm"])
         return {
             "step": self.position.step,
@@ -178,8 +216,8 @@ class Trainer:
     def _validate(self) -> dict[str, float]:
         """Bound and, where the truth is known, count accuracy on held-out scenes."""
         self.objective.eval()
-        torch.manual_seed(self.config.seed)
-        table = self.objective.validate(self.sources.validation)
+        with global_stream(Purpose.VALIDATION, self.config.seed):
+            table = self.objective.validate(self.sources.validation)
         self._check_finite(table["elbo"])  # the last step's update is in no loss yet
         self.objective.train()
         return {f"validation/{name}": value for name, value in table.items()}
@@ -198,11 +236,21 @@ class Trainer:
             reason = "stopped: the bound has levelled off"
         return broadcast_object_list([reason])[0] if self.share.processes > 1 else reason
 
-    def _save(self) -> None:
+    def _save(self, books: "Books") -> None:
+        sums = books.meter.read()
+        if sums:  # of the steps since the last row, which are not yet known to be finite
+            self._check_finite(sums["loss"], sums["gradient_norm"])
+        weights = [value.detach().sum() for value in self.objective.parameters()]
+        self._check_finite(float(torch.stack(weights).sum()))
         self.saved = self.position.step
-        if self.accelerator.is_main_process:
-            optimizer = self.optimizer.optimizer
-            save_checkpoint(self.out / CHECKPOINT, self.objective, optimizer, self.position)
+        self.position = replace(self.position, summed=books.meter.steps, sums=sums)
+        if not self.accelerator.is_main_process:
+            return
+        optimizer = self.optimizer.optimizer
+        save_checkpoint(self.out / CHECKPOINT, self.objective, optimizer, self.position)
+        if books.settle:
+            books.log.move(books.settle)
+            self.out, books.settle = books.log.run, None
 
     def _snapshot(self) -> None:
         if self.accelerator.is_main_process:
@@ -228,7 +276,7 @@ class _Compiled:
         self.graphs = mode == "reduce-overhead"
 
     def __call__(self, *inputs: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        if self.graphs:  # elsewhere not: it would load the compiler, which takes seconds
+        if self.graphs:  # needed for CUDA graphs alone; it loads the compiler, which takes seconds
             torch.compiler.cudagraph_mark_step_begin()
         try:
             return self.call(*inputs)

@@ -14,6 +14,7 @@ from airscene.detections import detect
 from airscene.estimators import ESTIMATORS, Sizes
 from airscene.models.air import AIR
 from airscene.schedules import value_at
+from airscene.seeds import Purpose, global_stream
 
 Kind = TypeVar("Kind", AIR, DRAW)
 
@@ -118,10 +119,11 @@ class DRAWObjective(Objective[DRAW]):
 
 
 def make_objective(config: Config) -> Objective:
-    """An untrained model with its loss."""
-    if isinstance(config.model, DRAWConfig):
-        return DRAWObjective(DRAW(config.model))
-    return AIRObjective(AIR(config.model), config)
+    """An untrained model with its loss, whose weights are decided by the configuration's seed."""
+    with global_stream(Purpose.WEIGHTS, config.seed):
+        if isinstance(config.model, DRAWConfig):
+            return DRAWObjective(DRAW(config.model))
+        return AIRObjective(AIR(config.model), config)
 
 
 def make_optimizer(objective: Objective) -> torch.optim.Optimizer:

@@ -1,5 +1,6 @@
 """What the model made of a few held-out scenes at several stages of training."""
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from torch import Tensor
 from airscene.baselines.draw import DRAW
 from airscene.data import Scenes
 from airscene.detections import detect
+from airscene.errors import UserError
 from airscene.figures import View
 from airscene.files import write_whole
 from airscene.models.air import AIR
@@ -55,9 +57,17 @@ def save_snapshot(run: Path, step: int, model: AIR | DRAW, scenes: Scenes) -> No
 
 
 def load_snapshots(run: Path) -> list[tuple[int, View]]:
-    """All snapshots of a run, earliest first."""
-    paths = sorted((run / FOLDER).glob("[0-9]*.npz"))
-    return [(int(path.stem), load_view(path)) for path in paths]
+    """All snapshots of a run, earliest first; damaged ones are left out with a `UserWarning`."""
+    stages: list[tuple[int, View]] = []
+    for path in sorted((run / FOLDER).glob("[0-9]*.npz")):
+        try:
+            view = load_view(path)
+            if stages and view.image.shape != stages[0][1].image.shape:
+                raise UserError(f"{path} shows other scenes than the snapshots before; remove it")
+            stages.append((int(path.stem), view))
+        except UserError as error:
+            warnings.warn(f"left out: {error}", stacklevel=2)
+    return stages
 
 
 def save_view(view: View, path: Path) -> Path:
@@ -66,6 +76,17 @@ def save_view(view: View, path: Path) -> Path:
 
 
 def load_view(path: Path) -> View:
-    """What `save_view` wrote."""
-    with np.load(path, allow_pickle=False) as arrays:
-        return View(**arrays)
+    """What `save_view` wrote.
+
+    Raises:
+        UserError: the file is damaged.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            view = View(**arrays)
+    except Exception as error:  # of a damaged archive, numpy may raise anything
+        raise UserError(f"{path} is damaged; remove it") from error
+    arrays = vars(view).values()
+    if not all(array.dtype.kind in "fiu" and np.isfinite(array).all() for array in arrays):
+        raise UserError(f"{path} does not hold numbers alone; remove it")
+    return view

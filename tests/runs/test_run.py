@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from airscene.config import Config, TrainingConfig, load_config
 from airscene.data import SceneConfig, Scenes, compose_split, save_scenes
@@ -13,8 +15,8 @@ from airscene.errors import UserError
 from airscene.models.air import AIRConfig
 from airscene.runs import (
     check_folder,
-    clear,
     differences,
+    evaluate_run,
     load_run,
     make_sources,
     report_run,
@@ -94,7 +96,7 @@ def test_more_objects_can_be_allowed_than_in_training(grey):
 
 @pytest.mark.parametrize("shape", [(16, 16), (2, 16, 17), (2, 3, 16, 16), (2, 16, 16, 1)])
 def test_arrays_of_another_shape_are_refused(grey, shape):
-    with pytest.raises(UserError, match=r"images have shape .* takes \(M, 1, 16, 16\)"):
+    with pytest.raises(UserError, match=r"images have shape"):
         load_run(grey).infer(np.zeros(shape))
 
 
@@ -133,7 +135,9 @@ def test_a_tenth_of_the_own_images_is_held_out(tmp_path):
 
 
 def test_large_images_are_shrunk(tmp_path):
-    data = save_scenes(Scenes(torch.zeros(3, 1, 256, 100, dtype=torch.uint8)), tmp_path / "x.npz")
+    data = save_scenes(
+        Scenes(torch.randint(0, 256, (3, 1, 256, 100), dtype=torch.uint8)), tmp_path / "x.npz"
+    )
     with pytest.warns(UserWarning, match="resized to 128x50"):
         config, _ = make_sources(replace(TINY, data=str(data)), None, "cpu")
     assert (config.model.height, config.model.width) == (128, 50)
@@ -145,25 +149,26 @@ def test_a_small_n_is_warned_of():
 
 
 def test_differences_are_named_but_for_the_canvas():
-    saved = {"seed": 0, "model": {"steps": 2, "height": 10}}
-    assert differences(saved, {"seed": 0, "model": {"steps": 2, "height": 20}}) == []
-    assert differences(saved, {"seed": 1, "model": {"steps": 3, "height": 10}}) == [
+    saved = {"seed": 0, "model": {"what": 2, "scale_prior": 3, "height": 10}}
+    assert differences(saved, saved | {"model": saved["model"] | {"height": 20}}) == []
+    given = {"seed": 1, "model": {"what": 2, "scale_prior": 4, "height": 10}}
+    assert differences(saved, given) == [
         "--seed is 0 there and 1 here",
-        "--model.steps is 2 there and 3 here",
+        "--model.scale-prior is 3 there and 4 here",
+    ]
+
+
+def test_settings_that_only_one_has_are_differences_too():
+    """As those of AIR and of DRAW."""
+    assert differences({"model": {"what": 2}}, {"model": {"read": 5}}) == [
+        "--model.what is 2 there and None here",
+        "--model.read is None there and 5 here",
     ]
 
 
 def test_a_folder_with_other_files_may_be_trained_into(tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     check_folder(tmp_path, TINY, resume=False, overwrite=False)
-
-
-def test_clearing_keeps_what_is_not_of_a_run(tmp_path):
-    (tmp_path / "notes.txt").write_text("mine")
-    (tmp_path / "config.json").write_text("{}")
-    (tmp_path / "figures").mkdir()
-    clear(tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
 
 def test_the_saved_configuration_is_the_resolved_one(grey):
@@ -181,5 +186,32 @@ def test_a_damaged_evaluation_is_made_anew_for_the_report(grey, tmp_path):
 
 @pytest.mark.parametrize("value", [float("nan"), -0.1, 1.1])
 def test_arrays_out_of_range_are_refused(grey, value):
-    with pytest.raises(UserError, match="outside"):
+    with pytest.raises(UserError, match=r"\[0, 1\]"):
         load_run(grey).infer(np.full((1, 16, 16), value))
+
+
+@pytest.mark.parametrize("most", [0, -1, 1001, 10**12])
+def test_a_largest_count_out_of_range_is_refused(grey, most):
+    with pytest.raises(UserError, match="--max-objects is"):
+        load_run(grey).infer(np.zeros((1, 16, 16)), max_objects=most)
+
+
+def test_loading_and_evaluating_leave_the_global_random_state_alone(grey):
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    run = load_run(grey)
+    evaluate_run(run, held_out_scenes(run)[:8])
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_weights_that_are_not_finite_are_refused(grey, tmp_path, value):
+    folder = shutil.copytree(grey, tmp_path / "run")
+    path = folder / "checkpoint.safetensors"
+    with safe_open(path, framework="pt") as file:
+        about = file.metadata()
+    tensors = load_file(path)
+    tensors["weights.model.decoder.0.bias"][0] = value
+    save_file(tensors, path, about)
+    with pytest.raises(UserError, match=r"NaN or infinite numbers in decoder\.0\.bias; train"):
+        load_run(folder)

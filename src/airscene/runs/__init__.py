@@ -1,0 +1,41 @@
+"""A run: the folder that one training fills, and what can be done with it afterwards."""
+
+from airscene.runs.folder import (
+    CONFIG,
+    EVALUATION,
+    check_folder,
+    differences,
+    holds_run,
+    own_files,
+    owned,
+)
+from airscene.runs.pictures import Record, load_record, load_shrunk
+from airscene.runs.results import evaluate_run, report_run, save_evaluation
+from airscene.runs.run import Run, load_run
+from airscene.runs.sources import TEST_SEED, VALIDATION_SEED, make_sources, own_scenes, test_scenes
+from airscene.runs.train import make_accelerator, train_run
+
+__all__ = [
+    "CONFIG",
+    "EVALUATION",
+    "TEST_SEED",
+    "VALIDATION_SEED",
+    "Record",
+    "Run",
+    "check_folder",
+    "differences",
+    "evaluate_run",
+    "holds_run",
+    "load_record",
+    "load_run",
+    "load_shrunk",
+    "make_accelerator",
+    "make_sources",
+    "own_files",
+    "own_scenes",
+    "owned",
+    "report_run",
+    "save_evaluation",
+    "test_scenes",
+    "train_run",
+]

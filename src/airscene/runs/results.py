@@ -1,0 +1,126 @@
+"""What a trained run is worth: its evaluation, and the report that shows it."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from airscene.baselines.draw import DRAW
+from airscene.data import Scenes
+from airscene.detections import Detections, detect
+from airscene.errors import UserError
+from airscene.evaluation import evaluate
+from airscene.figures import View
+from airscene.files import finite, read_json, write_json
+from airscene.models.air import AIR
+from airscene.report import ReportData, write_report
+from airscene.runs.folder import EVALUATION
+from airscene.runs.run import Run
+from airscene.spatial import window_box
+from airscene.training.logging import read_metrics
+from airscene.training.snapshots import load_snapshots, take_view, telling
+
+MISTAKES, REPORT_SCENES = 8, 2000
+HELD_OUT = "held-out"  # in evaluation.json: the scenes were the run's own
+
+
+def evaluate_run(run: Run, scenes: Scenes, data: Path | None = None) -> dict[str, Any]:
+    """Evaluates a run on scenes.
+
+    Args:
+        run: a trained run.
+        scenes: what to evaluate on.
+        data: where the scenes came from, if they are not the run's own held-out ones.
+
+    Returns:
+        The figures by name, None where one is not known; with them, the step and a hash of the
+        weights to which they belong.
+    """
+    table = {"data": str(data.resolve()) if data else HELD_OUT}
+    table |= {"step": run.position.step, "weights": run.weights}
+    return table | finite(evaluate(run.model, scenes))
+
+
+def save_evaluation(run: Run, table: dict[str, Any]) -> Path:
+    """Writes a run's evaluation.json.
+
+    Args:
+        run: the run that was evaluated.
+        table: what `evaluate_run` found on its own held-out scenes.
+    """
+    return write_json(run.path / EVALUATION, table)
+
+
+def report_run(run: Run, scenes: Scenes) -> Path:
+    """Draws the figures of a run and writes its report.html.
+
+    Args:
+        run: a trained run.
+        scenes: its own held-out scenes; they are evaluated first, unless evaluation.json is of the
+            same weights.
+    """
+    evaluation = read_evaluation(run)
+    if not evaluation:
+        evaluation = evaluate_run(run, scenes)
+        save_evaluation(run, evaluation)
+    data = ReportData(
+        title=f"airscene: {run.path.resolve().name}",
+        config=asdict(run.config),
+        metrics=read_metrics(run.path),
+        evaluation=evaluation,
+        stages=load_snapshots(run.path),
+        canvas=(run.config.model.height, run.config.model.width),
+        **(_findings if isinstance(run.model, AIR) else _steps)(run, scenes[:REPORT_SCENES]),
+    )
+    return write_report(data, run.path)
+
+
+def read_evaluation(run: Run) -> dict[str, Any]:
+    """What evaluation.json says of the run's weights; nothing where it says nothing of them."""
+    try:
+        table = read_json(run.path / EVALUATION)
+    except UserError:
+        return {}
+    known = {"data": HELD_OUT, "step": run.position.step, "weights": run.weights}
+    sound = isinstance(table, dict) and all(map(_is_figure, table.values()))
+    return table if sound and known.items() <= table.items() else {}
+
+
+def _is_figure(value: Any) -> bool:
+    """Whether it is a name, a number, unknown, or a list or table of counts."""
+    if isinstance(value, list):
+        return all(
+            type(part) is int or (isinstance(part, list) and all(type(n) is int for n in part))
+            for part in value
+        )
+    return value is None or type(value) in (int, float, str)
+
+
+def _findings(run: Run, scenes: Scenes) -> dict[str, Any]:
+    """Where a model of objects looks, and which scenes it counts wrong."""
+    found = detect(run.counting_model(), scenes.pixels())
+    used = torch.arange(found.windows.shape[1]) < found.count[:, None]
+    windows = found.windows.masked_fill(~used[..., None], torch.nan).numpy()
+    return {"windows": windows, "mistakes": _mistakes(run, scenes, found)}
+
+
+def _steps(run: Run, scenes: Scenes) -> dict[str, Any]:
+    """How DRAW paints its canvas, step by step."""
+    model, image = run.model, scenes[telling(scenes)].pixels()
+    assert isinstance(model, DRAW)
+    inputs = image.to(next(model.parameters()).device)
+    windows = window_box(model.infer(inputs).windows)
+    canvases = model.canvases(inputs)
+    return {"drawing": (image.numpy(), canvases.cpu().numpy(), windows.cpu().numpy())}
+
+
+def _mistakes(run: Run, scenes: Scenes, found: Detections) -> tuple[View, np.ndarray] | None:
+    """The first few scenes that are counted wrong, with their true counts."""
+    if scenes.count is None:
+        return None
+    wrong = (found.count != scenes.count).nonzero().squeeze(1)[:MISTAKES]
+    if not len(wrong):
+        return None
+    return take_view(run.model, scenes[wrong]), scenes.count[wrong].numpy()

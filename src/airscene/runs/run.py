@@ -1,0 +1,105 @@
+"""A trained run, loaded: its configuration, its model, and inference with it."""
+
+import hashlib
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from airscene.baselines.draw import DRAW
+from airscene.config import Config, load_config
+from airscene.data import pixels_of
+from airscene.detections import Detections, detect
+from airscene.errors import UserError
+from airscene.models.air import AIR
+from airscene.runs.folder import CONFIG, PICTURES, finish_replacing, is_unsettled, owned
+from airscene.runs.pictures import load_record
+from airscene.training.checkpoints import Position, load_model
+from airscene.training.loop import CHECKPOINT
+from airscene.training.objectives import make_objective
+
+
+@dataclass(frozen=True)
+class Run:
+    """A trained model with its configuration.
+
+    Attributes:
+        path: the run's folder.
+        config: the configuration it was trained with.
+        model: the model, in evaluation mode.
+        position: how far its training had come.
+    """
+
+    path: Path
+    config: Config
+    model: AIR | DRAW
+    position: Position
+
+    def infer(self, images: Any, max_objects: int | None = None) -> Detections:
+        """Counts and locates the objects in images.
+
+        Args:
+            images: an array or a tensor of floats in [0, 1] or of bytes, of the canvas size, shape
+                (M, H, W) or (M, C, H, W).
+            max_objects: the largest count to allow for, at least 1; that of training unless given.
+
+        Raises:
+            UserError: type, shape or a value does not fit the model's canvas, `max_objects` is out
+                of range, or the model is DRAW.
+        """
+        model, canvas = self.counting_model(), self.config.model
+        pixels = pixels_of(images)
+        if pixels.shape[1:] != (canvas.channels, canvas.height, canvas.width):
+            raise UserError(
+                f"images have shape {tuple(pixels.shape)}; the model at {self.path} takes "
+                f"(M, {canvas.channels}, {canvas.height}, {canvas.width})"
+            )
+        return detect(model, pixels, max_objects)
+
+    def counting_model(self) -> AIR:
+        """The model, if it is one that finds objects.
+
+        Raises:
+            UserError: it is DRAW.
+        """
+        if isinstance(self.model, DRAW):
+            raise UserError(
+                f"{self.path} holds DRAW, which has no objects; name a run of AIR or DAIR"
+            )
+        return self.model
+
+    @cached_property
+    def weights(self) -> str:
+        """A hash of the model's weights, which tells an evaluation of them from any other's."""
+        digest = hashlib.sha256()
+        for name, value in sorted(self.model.state_dict().items()):
+            digest.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()[:16]
+
+    @property
+    def white(self) -> int | None:
+        """The value of 16-bit pixels that is 1, if the run was trained on such pictures."""
+        return load_record(self.path).white if (self.path / PICTURES).exists() else None
+
+
+def load_run(path: Path | str, device: str | torch.device = "cpu") -> Run:
+    """Loads a trained run. Torch's global random state stays as it is.
+
+    Args:
+        path: the folder that `airscene train` filled.
+        device: where the model is to live.
+
+    Raises:
+        UserError: the folder holds no run, or a damaged one.
+    """
+    path = Path(path).expanduser()
+    if is_unsettled(path):
+        with suppress(UserError), owned(path):
+            finish_replacing(path)
+    config = load_config(path / CONFIG)
+    model = make_objective(config).model
+    position = load_model(path / CHECKPOINT, model)
+    return Run(path, config, model.to(device).eval(), position)

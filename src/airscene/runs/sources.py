@@ -1,0 +1,118 @@
+"""Where the scenes of a run come from: composed at random, or the user's own pictures."""
+
+import warnings
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from airscene.config import Config
+from airscene.data import Composer, Scenes, compose_split, load_sprites
+from airscene.errors import UserError
+from airscene.models.air import AIRConfig
+from airscene.runs.pictures import Pictures, held_out, load_own, split_pictures
+from airscene.runs.run import Run
+from airscene.training.loop import Sources
+from airscene.training.streams import FixedScenes, FreshScenes
+
+TEST_SEED, VALIDATION_SEED = 0, 1  # the same held-out scenes for every run, so that runs compare
+
+
+def make_sources(
+    config: Config,
+    data_dir: Path | None,
+    device: torch.device | str,
+    pictures: Pictures | None = None,
+) -> tuple[Config, Sources]:
+    """The data of a training, and the configuration with the canvas that the data settles.
+
+    Args:
+        config: what is to be trained.
+        data_dir: where MNIST lies, if it is not to be downloaded.
+        device: where fixed scenes are to lie.
+        pictures: the user's, if they have been loaded.
+
+    Raises:
+        UserError: the data cannot be had.
+    """
+    if config.data:
+        pictures = pictures or split_pictures(config)
+        stream = FixedScenes(pictures.train.to(device))
+        return with_canvas(config, pictures.held_out), Sources(stream, pictures.held_out)
+    _warn_of_small_n(config)
+    few = replace(config.scenes, test_size=config.training.validation_scenes)
+    validation = compose_split(few, "test", VALIDATION_SEED, data_dir)
+    sources = Sources(_stream(config, data_dir, device), validation)
+    return with_canvas(config, validation), sources
+
+
+def test_scenes(run: Run, data: Path | None = None, data_dir: Path | None = None) -> Scenes:
+    """The scenes to evaluate a run on: those in `data`, else its own held-out ones.
+
+    Args:
+        run: a trained run.
+        data: a folder, a file or an array of other pictures.
+        data_dir: where MNIST lies, if it is not to be downloaded.
+
+    Raises:
+        UserError: the scenes cannot be had, or have other colour channels than the model.
+    """
+    if data is None:
+        return own_scenes(run, None, data_dir)
+    model = run.config.model
+    scenes, _, _ = load_own(data, (model.height, model.width), run.white)
+    if scenes.image.shape[1] != model.channels:
+        raise UserError(
+            f"--data {data} has {scenes.image.shape[1]} channels; the model takes {model.channels}"
+        )
+    return scenes
+
+
+def own_scenes(run: Run, moved: Path | None = None, data_dir: Path | None = None) -> Scenes:
+    """A run's own held-out scenes.
+
+    Args:
+        run: a trained run.
+        moved: where its pictures lie now, if they are the user's and were moved.
+        data_dir: where MNIST lies, if it is not to be downloaded.
+
+    Raises:
+        UserError: the scenes cannot be had.
+    """
+    if run.config.data:
+        return held_out(run.config, run.path, moved)
+    if moved:
+        raise UserError(
+            f"--data {moved} has no effect: {run.path} was trained on composed scenes, which are "
+            f"composed anew; leave it out"
+        )
+    return compose_split(run.config.scenes, "test", TEST_SEED, data_dir)
+
+
+def with_canvas(config: Config, scenes: Scenes) -> Config:
+    """The configuration with a model for the scenes' channels, height and width."""
+    channels, height, width = scenes.image.shape[1:]
+    canvas = {"channels": channels, "height": height, "width": width}
+    return replace(config, model=replace(config.model, **canvas))
+
+
+def _stream(
+    config: Config, data_dir: Path | None, device: torch.device | str
+) -> FixedScenes | FreshScenes:
+    if config.training.fresh:
+        sprites = load_sprites(config.scenes.source, "train", data_dir)
+        return FreshScenes(Composer(sprites, config.scenes).to(device))
+    scenes = compose_split(config.scenes, "train", config.seed, data_dir)
+    return FixedScenes(scenes.to(device))
+
+
+def _warn_of_small_n(config: Config) -> None:
+    if not isinstance(config.model, AIRConfig):
+        return
+    most = max(config.scenes.counts)
+    if config.model.steps < most:
+        warnings.warn(
+            f"--model.steps {config.model.steps} is below the {most} objects of --scenes.counts: "
+            f"larger scenes will be counted as {config.model.steps}",
+            stacklevel=3,
+        )

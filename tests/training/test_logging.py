@@ -1,0 +1,101 @@
+import json
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from accelerate import Accelerator
+
+from airscene.errors import UserError
+from airscene.training.logging import Meter, read_metrics
+
+GOOD = '{"step": 2, "train/elbo": 1.5}\n{"step": 4, "train/elbo": 2}\n'
+
+
+def write(folder: Path, text: str | bytes) -> Path:
+    (folder / "metrics.jsonl").write_bytes(text.encode() if isinstance(text, str) else text)
+    return folder
+
+
+def test_rows_come_in_order(tmp_path):
+    assert [row["step"] for row in read_metrics(write(tmp_path, GOOD))] == [2, 4]
+
+
+def test_without_a_file_there_are_no_rows(tmp_path):
+    assert read_metrics(tmp_path) == []
+
+
+@pytest.mark.parametrize("cut", range(1, len(GOOD.splitlines()[1]) + 1))
+def test_a_last_line_that_was_cut_short_is_left_out(tmp_path, cut):
+    assert [row["step"] for row in read_metrics(write(tmp_path, GOOD[:-cut]))] == [2]
+
+
+BAD = [
+    "{",
+    "[]",
+    "null",
+    "{}",
+    '{"step": "2"}',
+    '{"step": 2.5}',
+    '{"step": true}',
+    '{"step": -1}',
+    '{"step": 2, "train/elbo": NaN}',
+    '{"step": 2, "train/elbo": null}',
+    '{"step": 2, "train/elbo": "1"}',
+    '{"step": 2, "train/elbo": [1]}',
+    "[" * 100_000,
+    "",
+]
+
+
+@pytest.mark.parametrize("line", BAD)
+def test_a_line_that_is_no_row_is_named(tmp_path, line):
+    with pytest.raises(UserError, match=r"metrics\.jsonl is damaged in line 3; remove that line"):
+        read_metrics(write(tmp_path, GOOD + line + "\n" + GOOD))
+
+
+def test_what_is_no_text_or_no_file_is_refused(tmp_path):
+    with pytest.raises(UserError, match="it is no text"):
+        read_metrics(write(tmp_path, b"\xff\xfe\n"))
+    (tmp_path / "metrics.jsonl").unlink()
+    (tmp_path / "metrics.jsonl").mkdir()
+    with pytest.raises(UserError, match="Is a directory"):
+        read_metrics(tmp_path)
+
+
+def meter(steps=0, sums=None) -> Meter:
+    return Meter(Accelerator(), steps, sums or {})
+
+
+def test_a_row_holds_means_over_its_steps_alone():
+    some = meter()
+    for value in (1.0, 2.0, 6.0):
+        some.add({"loss": torch.tensor(value)})
+    assert some.take()["loss"] == pytest.approx(3.0)
+    some.add({"loss": torch.tensor(5.0)})
+    assert some.take()["loss"] == pytest.approx(5.0)
+
+
+def test_a_row_covers_the_steps_of_an_earlier_sitting_bit_for_bit():
+    values = torch.rand(7).tolist()
+    whole, first = meter(), meter()
+    for value in values:
+        whole.add({"loss": torch.tensor(value)})
+    for value in values[:4]:
+        first.add({"loss": torch.tensor(value)})
+    second = meter(first.steps, json.loads(json.dumps(first.read())))
+    for value in values[4:]:
+        second.add({"loss": torch.tensor(value)})
+    assert second.take()["loss"] == whole.take()["loss"]
+
+
+def test_the_speed_counts_neither_pauses_nor_earlier_sittings(monkeypatch):
+    clock = iter([0.0, 2.0, 102.0, 103.0, 103.0])  # start, pause, go on, row; the next row's start
+    monkeypatch.setattr(time, "perf_counter", lambda: next(clock))
+    some = meter(10, {"loss": 20.0})
+    for _ in range(6):
+        some.add({"loss": torch.tensor(2.0)})
+    with some.paused():
+        pass
+    row = some.take()
+    assert row == {"loss": 2.0, "steps_per_second": 2.0}  # six steps in 2 + 1 seconds
