@@ -45,7 +45,7 @@ class TrainingConfig:
         (0.8, 10.0),
         (1.0, 1.0),
     )
-    """Prior odds p(n + 1) / p(n): low at first, lest an object is split, then high, then even."""
+    """Prior odds p(n + 1) / p(n): low at first against splitting objects, then high, then even."""
     clip: Annotated[float, *within(1e-9, 1e12)] = 200.0
     """Largest norm of the gradient, in nats."""
     fresh: bool = False

@@ -319,7 +319,7 @@ def test_ctrl_c_does_not_save_a_diverged_state(
     assert_finite(run_folder)
 
 
-@pytest.mark.parametrize("validate_every", [2, 4, 12])
+@pytest.mark.parametrize("validate_every", [4, 12])
 def test_a_learning_rate_far_too_large_is_named(make_trainer, quiet, run_folder, validate_every):
     trainer = make_trainer(learning_rate=((0.0, 1.0),), validate_every=validate_every)
     with pytest.raises(DivergedError, match=r"lower --training\.learning-rate") as caught:

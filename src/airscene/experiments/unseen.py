@@ -1,4 +1,4 @@
-"""One training, held against numbers of objects that it saw and numbers that it never saw."""
+"""One training, tested on numbers of objects that it saw and on numbers that it never saw."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,7 +28,7 @@ LABEL_SEED = 2  # of the scenes that probes learn from; 0 and 1 are held out
 
 @dataclass(frozen=True)
 class ExamConfig:
-    """What a trained model is held against."""
+    """What a trained model is tested on."""
 
     scenes: int = 1000
     """Held-out scenes of each count."""
@@ -46,7 +46,7 @@ class ExamConfig:
 
 @dataclass(frozen=True)
 class UnseenTask:
-    """A training and what it is held against.
+    """A training and what it is tested on.
 
     Attributes:
         config: what to train; its scenes have the counts that are seen.
