@@ -16,6 +16,7 @@ html_title = "airscene"
 myst_enable_extensions = ["amsmath", "colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
 
+suppress_warnings = ["ref.python"]  # names of axes in types of arrays are no references
 default_role = "code"
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
