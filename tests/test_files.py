@@ -10,8 +10,10 @@ import pytest
 
 from airscene.errors import UserError
 from airscene.files import (
+    check_regular,
     check_writable,
     read_json,
+    read_text,
     sweep,
     whole_file,
     write_json,
@@ -258,3 +260,11 @@ def test_what_is_no_text_or_no_file_is_the_users_error_too(target):
 def test_json_knows_no_nan(target):
     write_json(target, {"a": float("nan"), "b": [float("inf"), 1.5]})
     assert read_json(target) == {"a": None, "b": [None, 1.5]}
+
+
+@pytest.mark.parametrize("read", [read_text, check_regular])
+def test_a_pipe_is_not_waited_for(tmp_path, read):
+    os.mkfifo(tmp_path / "pipe.json")
+    for path in (tmp_path / "pipe.json", Path(os.devnull)):
+        with pytest.raises(OSError, match="a pipe, a socket or a device"):
+            read(path)

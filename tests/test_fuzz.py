@@ -11,6 +11,7 @@ import json
 import math
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import typing
@@ -39,6 +40,7 @@ MODELS = {
     "dair": "--model.glimpse 4 --model.what 2 --model.hidden 4 --scenes.source digits",
     "draw": "--model.steps 2 --model.latent 2 --model.lstm 4 --scenes.source digits",
 }
+TRIES = 1  # of each kind of damage
 OWN = f"{SHORT} --model.glimpse 4 --model.what 2 --model.lstm 4 --model.hidden 4".split()
 
 
@@ -217,6 +219,203 @@ def test_a_damaged_run_is_told_or_does_no_harm(runs, tmp_path, seed):
     if code == 0 and use is not USES["infer"] and use is not USES["generate"]:
         json.loads((run / "evaluation.json").read_bytes(), parse_constant=pytest.fail)
     assert "Traceback" not in message
+
+
+# every kind of damage, one by one, with figures
+
+
+PLACES = (
+    *("config.json", "checkpoint.safetensors", "metrics.jsonl", "evaluation.json"),
+    *("pictures.json", "report.html", "snapshots/00000002.npz", "figures/bound.png"),
+    *("figures", "snapshots", "tensorboard"),
+)
+
+
+def remove(path: Path) -> None:
+    shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+IN_PLACE: dict[str, Callable[[Path], object]] = {
+    "nothing": lambda path: None,
+    "an empty file": lambda path: path.write_bytes(b""),
+    "a folder": lambda path: (path.mkdir(), (path / "mine").write_text("mine")),
+    "a pipe": os.mkfifo,
+    "a link to itself": lambda path: path.symlink_to(path),
+    "a link to nowhere": lambda path: path.symlink_to("nowhere"),
+    "a link to a device": lambda path: path.symlink_to("/dev/zero"),
+}
+
+
+@pytest.fixture
+def no_waiting():
+    """Ends what waits."""
+
+    def end(*_: object) -> None:
+        pytest.fail("it waits without end")
+
+    before = signal.signal(signal.SIGALRM, end)
+    signal.alarm(30)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
+READING = ("evaluate", "report", "infer", "resume", "overwrite", "train", "generate")
+
+
+@pytest.mark.parametrize("kind", IN_PLACE)
+@pytest.mark.parametrize("name", PLACES)
+def test_whatever_stands_in_the_place_of_a_file(
+    runs, tmp_path, monkeypatch, no_waiting, name, kind
+):
+    monkeypatch.undo()
+    shutil.copy(runs / "pictures" / "0.png", tmp_path / "x.png")
+    rng = default_rng([len(name), len(kind)])
+    for use in rng.permutation(READING)[:3]:
+        writes = use in ("evaluate", "report") and name in ("evaluation.json", "report.html")
+        if writes and kind in ("a pipe", "a link to a device"):
+            continue  # they write into it, as they would with --out
+        run = Path(shutil.copytree(runs / "own", tmp_path / str(use)))
+        remove(run / name)
+        IN_PLACE[kind](run / name)
+        attempt(tmp_path, *USES[str(use)](run, tmp_path))
+
+
+TEXTS = {
+    "NaN": "NaN",
+    "infinity": "-Infinity",
+    "large": "1e308",
+    "above all": "1e999",
+    "huge": "1" + 400 * "0",
+    "endless": 5000 * "1",
+    "negative": "-1",
+    "zero": "0",
+    "half": "0.5",
+    "word": '"x"',
+    "zero byte": '"a\\u0000b"',
+    "surrogate": '"\\ud800"',
+    "line break": '"a\\nb"',
+    "null": "null",
+    "true": "true",
+    "list": "[]",
+    "ragged": '[[1, 2], ["x"]]',
+    "counts": "[[1, 2], [3]]",
+    "huge counts": "[[1" + 30 * "0" + ", -5]]",
+    "object": "{}",
+    "deep": 900 * "[" + 900 * "]",
+    "deeper": 100_000 * "[" + 100_000 * "]",
+    "deep object": 900 * '{"a":' + "1" + 900 * "}",
+}
+"""Values as JSON writes them."""
+
+FILES_OF_TEXT = {
+    "config.json": READING,
+    "metrics.jsonl": ("report", "resume"),
+    "evaluation.json": ("report",),
+    "pictures.json": ("report", "resume", "evaluate", "infer"),
+    "checkpoint.safetensors": ("report", "resume", "evaluate"),
+}
+
+
+def places_in(value: typing.Any, path: tuple = ()) -> list[tuple]:
+    """The places of all values within nested plain values."""
+    inner = value.items() if isinstance(value, dict) else ()
+    inner = enumerate(value) if isinstance(value, list) else inner
+    return [path, *(place for key, part in inner for place in places_in(part, (*path, key)))]
+
+
+def put(value: typing.Any, path: tuple, text: str) -> str:
+    """Nested plain values as JSON, with a text in place of the value at a path."""
+
+    def replaced(value: typing.Any, path: tuple) -> typing.Any:
+        if not path:
+            return "@"
+        copy = value.copy()
+        copy[path[0]] = replaced(value[path[0]], path[1:])
+        return copy
+
+    return json.dumps(replaced(value, path)).replace('"@"', text)
+
+
+def put_somewhere(rng: Generator, line: str, text: str) -> str:
+    values = json.loads(line)
+    places = [place for place in places_in(values) if place]
+    return put(values, places[rng.integers(len(places))], text)
+
+
+@pytest.mark.parametrize("kind", TEXTS)
+@pytest.mark.parametrize("name", FILES_OF_TEXT)
+def test_every_kind_of_value_in_a_file(runs, tmp_path, monkeypatch, no_waiting, name, kind):
+    monkeypatch.undo()
+    shutil.copy(runs / "pictures" / "0.png", tmp_path / "x.png")
+    rng = default_rng([len(name), *kind.encode()])
+    for k in range(TRIES):
+        runs_of = ["own"] if name == "pictures.json" else ["digits", "draw", "own"]
+        run = Path(shutil.copytree(runs / str(rng.choice(runs_of)), tmp_path / f"run{k}"))
+        path = run / name
+        if path.suffix == ".safetensors":
+            with safe_open(path, framework="pt") as file:
+                about = file.metadata()
+            position = put_somewhere(rng, about["position"], TEXTS[kind])
+            save_file(load_file(path), path, about | {"position": position})
+        else:
+            lines = path.read_text().splitlines() if path.suffix == ".jsonl" else [path.read_text()]
+            lines[0] = put_somewhere(rng, lines[0], TEXTS[kind])
+            path.write_text("\n".join(lines) + "\n")
+        use = str(rng.choice(FILES_OF_TEXT[name]))
+        code, _ = attempt(tmp_path, *USES[use](run, tmp_path))
+        if code == 0 and use in ("evaluate", "report"):
+            json.loads((run / "evaluation.json").read_bytes(), parse_constant=pytest.fail)
+
+
+@pytest.mark.parametrize("value", [3e38, -3e38, 1e30, 1e-45])
+@pytest.mark.parametrize("use", ["evaluate", "report", "infer", "generate", "resume"])
+def test_extreme_weights(runs, tmp_path, monkeypatch, use, value):
+    monkeypatch.undo()
+    shutil.copy(runs / "pictures" / "0.png", tmp_path / "x.png")
+    for kind in ("digits", "dair", "draw"):
+        run = Path(shutil.copytree(runs / kind, tmp_path / kind))
+        path = run / "checkpoint.safetensors"
+        with safe_open(path, framework="pt") as file:
+            about = file.metadata()
+        tensors = load_file(path)
+        name = str(default_rng(len(use + kind)).choice([k for k in tensors if "weights" in k]))
+        tensors[name] = tensors[name] * 0 + value
+        save_file(tensors, path, about)
+        remove(run / "evaluation.json")
+        code, _ = attempt(tmp_path, *USES[use](run, tmp_path))
+        if code == 0 and use in ("evaluate", "report"):
+            json.loads((run / "evaluation.json").read_bytes(), parse_constant=pytest.fail)
+
+
+SNAPSHOTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "NaN": lambda array: np.full(array.shape, np.nan),
+    "large": lambda array: np.full(array.shape, 1e308),
+    "negative": lambda array: np.full(array.shape, -1),
+    "many": lambda array: np.full(array.shape, 2**31),
+    "objects": lambda array: np.array([None, {}], dtype=object),
+    "words": lambda array: np.array(["a", "b"]),
+    "truths": lambda array: array.astype(bool),
+    "half": lambda array: array.astype(np.float16),
+    "a number": lambda array: np.float32(1),
+    "no rows": lambda array: array[:0],
+    "no columns": lambda array: array[..., :0],
+    "fewer": lambda array: array[:1],
+    "more axes": lambda array: array[None, None],
+    "flat": lambda array: array.reshape(-1),
+    "twice": lambda array: np.concatenate([array, array]),
+}
+
+
+@pytest.mark.parametrize("kind", SNAPSHOTS)
+@pytest.mark.parametrize("name", ["image", "reconstruction", "windows", "count"])
+def test_an_array_of_a_snapshot(runs, tmp_path, monkeypatch, name, kind):
+    monkeypatch.undo()
+    run = Path(shutil.copytree(runs / "digits", tmp_path / "run"))
+    path = sorted((run / "snapshots").iterdir())[-1]
+    arrays = dict(np.load(path))
+    np.savez(path, **arrays | {name: SNAPSHOTS[kind](arrays[name])})
+    assert attempt(tmp_path, "report", run)[0] == 0
 
 
 # hostile values of flags

@@ -14,7 +14,7 @@ from airscene.baselines.draw import DRAWConfig
 from airscene.data import SceneConfig
 from airscene.errors import UserError
 from airscene.estimators import ESTIMATORS, EstimationConfig
-from airscene.files import write_text
+from airscene.files import read_text, write_text
 from airscene.models.air import AIRConfig
 from airscene.ranges import SEED, Range, check_ranges, in_turn, within
 from airscene.schedules import PROGRESS, Points, check
@@ -115,7 +115,7 @@ def load_config(path: Path) -> Config:
         UserError: the file is missing, is not JSON, or has a field that is unknown or out of range.
     """
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(read_text(path))
     except FileNotFoundError as error:
         raise UserError(f"{path} does not exist; name the folder of a run") from error
     except (OSError, ValueError, RecursionError) as error:

@@ -7,6 +7,7 @@ import os
 import platform
 import re
 import stat
+import sys
 import tempfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -109,6 +110,27 @@ def write_json(path: Path, value: Any) -> Path:
     return write_text(path, json.dumps(finite(value), indent=2) + "\n")
 
 
+def read_text(path: Path) -> str:
+    """The text of a regular file.
+
+    Raises:
+        OSError: there is none, or it cannot be read.
+        ValueError: it is no text.
+    """
+    check_regular(path)
+    return path.read_text(encoding="utf-8")
+
+
+def check_regular(path: Path) -> None:
+    """Refuses what has no end, or would be waited for without end, before it is opened.
+
+    Raises:
+        OSError: it is a pipe, a socket or a device.
+    """
+    if _is_special(path):
+        raise OSError(errno.EINVAL, "it is a pipe, a socket or a device")
+
+
 def read_json(path: Path) -> Any:
     """What a JSON file holds.
 
@@ -116,7 +138,7 @@ def read_json(path: Path) -> Any:
         UserError: the file is missing, is no file, or is no JSON.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(read_text(path))
     except FileNotFoundError as error:
         raise UserError(f"{path} does not exist") from error
     except (OSError, ValueError, RecursionError) as error:
@@ -165,6 +187,11 @@ def sweep(folder: Path, name: str | None = None) -> None:
         if found and ours and found[1] == _host() and not psutil.pid_exists(int(found[2])):
             with suppress(OSError):
                 path.unlink()
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value of a JSON file is a number, finite, and no larger than floats can be."""
+    return type(value) in (int, float) and abs(value) <= sys.float_info.max
 
 
 def finite(value: Any) -> Any:

@@ -281,3 +281,29 @@ def test_within_a_process_a_folder_has_one_owner_too(tmp_path):
 def test_both_flags_at_once_are_refused(run, tiny):
     with pytest.raises(UserError, match="give one of them"):
         check_folder(run, tiny, resume=True, overwrite=True)
+
+
+def pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def circle(path: Path) -> None:
+    path.symlink_to(path)
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, pipe, circle])
+@pytest.mark.parametrize("name", ["checkpoint.safetensors", "report.html", "figures/bound.png"])
+def test_what_is_no_file_is_not_written_over(run, tiny, name, make):
+    (run / name).unlink(missing_ok=True)
+    (run / name).parent.mkdir(exist_ok=True)
+    make(run / name)
+    for resume in (True, False):
+        with pytest.raises(UserError, match="where a run writes a file; move it"):
+            train_run(tiny, run, resume=resume, overwrite=not resume)
+
+
+def test_a_link_in_the_place_of_a_folder_may_lead_to_one(run, tiny, tmp_path):
+    (run / "figures").rename(tmp_path / "pictures") if (run / "figures").exists() else None
+    (tmp_path / "pictures").mkdir(exist_ok=True)
+    (run / "figures").symlink_to(tmp_path / "pictures")
+    assert train_run(tiny, run, overwrite=True) == "done: 4 iterations"

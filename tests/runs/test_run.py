@@ -176,12 +176,39 @@ def test_the_saved_configuration_is_the_resolved_one(grey):
     assert values["model"]["height"] == 16 and values["seed"] == 0
 
 
-def test_a_damaged_evaluation_is_made_anew_for_the_report(grey, tmp_path):
+WRONG = {
+    "elbo": ["x", [1.0], {}, float("nan"), 10**400],
+    "scenes": [None, -1, 0.5, 2**60],
+    "count_histogram": [None, 3, [], [-1], [[1]], [0.5], [10**30]],
+    "count_confusion": [None, [1], [[1, 2]], [[1, 2], [3]], [["x"]], [[10**30]]],
+    "weights": [None, 1],
+}
+
+
+CHANGES = [{name: value} for name, values in WRONG.items() for value in values]
+
+
+@pytest.mark.parametrize("change", [None, *CHANGES], ids=lambda change: str(change)[:40])
+def test_a_damaged_evaluation_is_made_anew_for_the_report(grey, tmp_path, change, monkeypatch):
+    monkeypatch.setattr("airscene.runs.results.write_report", lambda data, path: data.evaluation)
     folder = shutil.copytree(grey, tmp_path / "run")
-    (folder / "evaluation.json").write_text("{")
     run = load_run(folder)
-    report_run(run, held_out_scenes(run))
-    assert json.loads((folder / "evaluation.json").read_text())["data"] == "held-out"
+    sound = evaluate_run(run, held_out_scenes(run)[:8])
+    assert {*WRONG} - {"count_confusion"} <= {*sound}
+    text = "{" if change is None else json.dumps(sound | change)
+    (folder / "evaluation.json").write_text(text)
+    made = report_run(run, held_out_scenes(run))
+    assert made == json.loads((folder / "evaluation.json").read_text())
+    assert made["data"] == "held-out" and made["scenes"] == 32
+
+
+def test_scenes_of_another_size_than_the_models_are_refused(grey, tmp_path):
+    folder = shutil.copytree(grey, tmp_path / "run")
+    config = json.loads((folder / "config.json").read_text())
+    config["scenes"]["canvas"] = [20, 16]
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(UserError, match=r"\(1, 20, 16\); its model takes \(1, 16, 16\); restore"):
+        held_out_scenes(load_run(folder))
 
 
 @pytest.mark.parametrize("value", [float("nan"), -0.1, 1.1])

@@ -1,5 +1,6 @@
 import errno
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from torch import nn
 from airscene.errors import UserError
 from airscene.training.checkpoints import (
     Position,
+    is_checkpoint,
     load_checkpoint,
     load_model,
     read_checkpoint,
@@ -134,6 +136,13 @@ def test_a_folder_in_its_place_is_refused(tmp_path):
         read_checkpoint(tmp_path)
 
 
+def test_a_pipe_in_its_place_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UserError, match="a pipe, a socket or a device"):
+        read_checkpoint(tmp_path / "pipe")
+    assert not is_checkpoint(tmp_path / "pipe")
+
+
 def test_another_shape_is_refused_and_nothing_is_changed(path):
     modules, optimizer = make(1, width=4)
     before = {name: value.clone() for name, value in modules.state_dict().items()}
@@ -247,6 +256,7 @@ POSITIONS = [
     '{"step": 7, "seconds": 1.0, "summed": 1, "sums": {}}',
     '{"step": 7, "seconds": 1.0, "summed": 8, "sums": {"loss": 1.0}}',
     '{"step": 7, "seconds": 1.0, "summed": 1, "sums": {"loss": "1"}}',
+    '{"step": 7, "seconds": 1' + 400 * "0" + "}",
     "[" * 100_000,
 ]
 

@@ -43,6 +43,7 @@ BAD = [
     '{"step": 2, "train/elbo": null}',
     '{"step": 2, "train/elbo": "1"}',
     '{"step": 2, "train/elbo": [1]}',
+    '{"step": 2, "train/elbo": 1' + 400 * "0" + "}",
     "[" * 100_000,
     "",
 ]

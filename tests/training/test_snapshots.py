@@ -1,8 +1,13 @@
+import os
+
+import numpy as np
 import pytest
 import torch
 
 from airscene.data import Scenes
-from airscene.training.snapshots import telling
+from airscene.errors import UserError
+from airscene.figures import View
+from airscene.training.snapshots import load_snapshots, load_view, save_view, telling
 
 
 @pytest.mark.parametrize(
@@ -17,3 +22,24 @@ from airscene.training.snapshots import telling
 def test_few_of_the_shown_scenes_are_empty(lit, chosen):
     image = torch.tensor(lit, dtype=torch.float32).view(-1, 1, 1, 1).expand(-1, 1, 3, 4)
     assert telling(Scenes(image)).tolist() == chosen
+
+
+@pytest.fixture
+def path(tmp_path):
+    """A view of two scenes."""
+    image, windows = np.zeros((2, 1, 3, 4)), np.zeros((2, 1, 4))
+    view = View(image, image, windows, np.zeros(2, dtype=int))
+    return save_view(view, tmp_path / "snapshots" / "00000010.npz")
+
+
+def test_a_view_without_whole_counts_is_refused(path):
+    arrays = dict(np.load(path))
+    np.savez(path, **arrays | {"count": np.zeros(2)})
+    with pytest.raises(UserError, match="whole numbers of objects"):
+        load_view(path)
+
+
+def test_a_pipe_among_snapshots_is_left_out(path):
+    os.mkfifo(path.with_name("00000011.npz"))
+    with pytest.warns(UserWarning, match="00000011"):
+        assert len(load_snapshots(path.parents[1])) == 1

@@ -12,7 +12,7 @@ from airscene.data import load_sprites
 from airscene.data.sprites import Source
 from airscene.errors import UserError
 from airscene.experiments.pool import Pool
-from airscene.files import finite, write_text
+from airscene.files import finite, read_json, write_text
 
 
 class Task(Protocol):
@@ -100,13 +100,13 @@ def write_piece(path: Path, value: Any) -> Path:
     return write_text(path, json.dumps(finite(value), indent=1) + "\n")
 
 
-def read_piece(path: Path) -> Any:
+def read_piece(path: Path) -> dict[str, Any]:
     """What `write_piece` wrote.
 
     Raises:
         UserError: the file is damaged.
     """
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read as JSON ({error}); remove it") from error
+    piece = read_json(path)
+    if not isinstance(piece, dict):
+        raise UserError(f"{path} is no piece of an experiment; remove it")
+    return piece

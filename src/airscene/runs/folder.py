@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import socket
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -212,15 +213,30 @@ def is_unsettled(out: Path) -> bool:
 
 
 def _check_kinds(out: Path) -> None:
-    """Refuses folders where a run writes files, and files where it makes folders."""
-    for name in FILES:
-        if (out / name).is_dir():
+    """Refuses a folder, a pipe or a link in a circle in the place of a file, and the like."""
+    for name in (*FILES, *(f"figures/{figure}" for figure in FIGURES)):
+        if (kind := _kind(out / name)) not in ("file", "nothing"):
             raise UserError(
-                f"--out {out} holds a folder {name}, where a run writes a file; move it"
+                f"--out {out} holds a {kind} {name}, where a run writes a file; move it"
             )
     for name in FOLDERS:
-        if (out / name).exists() and not (out / name).is_dir():
-            raise UserError(f"--out {out} holds a file {name}, where a run makes a folder; move it")
+        if (kind := _kind(out / name)) not in ("folder", "nothing"):
+            raise UserError(
+                f"--out {out} holds a {kind} {name}, where a run makes a folder; move it"
+            )
+
+
+def _kind(path: Path) -> str:
+    """What lies at a path, as a word; a link counts as what it leads to."""
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return "nothing"
+    except OSError as error:
+        return f"link ({error.strerror})" if path.is_symlink() else "nothing"
+    if stat.S_ISREG(mode):
+        return "file"
+    return "folder" if stat.S_ISDIR(mode) else "pipe, socket or device"
 
 
 def _check_resumed(out: Path, config: Config) -> None:

@@ -13,7 +13,7 @@ from airscene.detections import Detections, detect
 from airscene.errors import UserError
 from airscene.evaluation import evaluate
 from airscene.figures import View
-from airscene.files import finite, read_json, write_json
+from airscene.files import finite, is_number, read_json, write_json
 from airscene.models.air import AIR
 from airscene.report import ReportData, write_report
 from airscene.runs.folder import EVALUATION
@@ -23,6 +23,8 @@ from airscene.training.logging import read_metrics
 from airscene.training.snapshots import load_snapshots, take_view, telling
 
 MISTAKES, REPORT_SCENES = 8, 2000
+NUMBERS_OF = ("step", "scenes", "bound_samples", "bound_scenes")  # what is counted, in the table
+MOST = 2**53  # above, floats are no longer exact
 HELD_OUT = "held-out"  # in evaluation.json: the scenes were the run's own
 
 
@@ -84,18 +86,28 @@ def read_evaluation(run: Run) -> dict[str, Any]:
     except UserError:
         return {}
     known = {"data": HELD_OUT, "step": run.position.step, "weights": run.weights}
-    sound = isinstance(table, dict) and all(map(_is_figure, table.values()))
+    sound = isinstance(table, dict) and all(_is_figure(*item) for item in table.items())
     return table if sound and known.items() <= table.items() else {}
 
 
-def _is_figure(value: Any) -> bool:
-    """Whether it is a name, a number, unknown, or a list or table of counts."""
-    if isinstance(value, list):
-        return all(
-            type(part) is int or (isinstance(part, list) and all(type(n) is int for n in part))
-            for part in value
+def _is_figure(name: str, value: Any) -> bool:
+    """Whether a value is one that an evaluation has under this name."""
+    if name in ("data", "weights"):
+        return isinstance(value, str)
+    if name == "count_histogram":
+        return _are_counts(value)
+    if name == "count_confusion":
+        return isinstance(value, list) and all(
+            _are_counts(row) and len(row) == len(value) for row in value
         )
-    return value is None or type(value) in (int, float, str)
+    if name in NUMBERS_OF:
+        return type(value) is int and 0 <= value < MOST
+    return value is None or is_number(value)
+
+
+def _are_counts(value: Any) -> bool:
+    whole = isinstance(value, list) and all(type(n) is int and 0 <= n < MOST for n in value)
+    return whole and len(value) > 0
 
 
 def _findings(run: Run, scenes: Scenes) -> dict[str, Any]:

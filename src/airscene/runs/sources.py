@@ -80,13 +80,29 @@ def own_scenes(run: Run, moved: Path | None = None, data_dir: Path | None = None
         UserError: the scenes cannot be had.
     """
     if run.config.data:
-        return held_out(run.config, run.path, moved)
+        return _fitting(held_out(run.config, run.path, moved), run)
     if moved:
         raise UserError(
             f"--data {moved} has no effect: {run.path} was trained on composed scenes, which are "
             f"composed anew; leave it out"
         )
-    return compose_split(run.config.scenes, "test", TEST_SEED, data_dir)
+    return _fitting(compose_split(run.config.scenes, "test", TEST_SEED, data_dir), run)
+
+
+def _fitting(scenes: Scenes, run: Run) -> Scenes:
+    """The scenes, if they have the size that the model takes.
+
+    Raises:
+        UserError: they have another one, as of a config.json that was changed.
+    """
+    model = run.config.model
+    size, wanted = tuple(scenes.image.shape[1:]), (model.channels, model.height, model.width)
+    if size != wanted:
+        raise UserError(
+            f"the scenes of {run.path} have channels, height and width {size}; its model takes "
+            f"{wanted}; restore the config.json it was trained with"
+        )
+    return scenes
 
 
 def with_canvas(config: Config, scenes: Scenes) -> Config:

@@ -1,7 +1,6 @@
 """One file holds everything that training needs to go on: weights, optimiser state, position."""
 
 import json
-import math
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -14,7 +13,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from airscene.errors import UserError
-from airscene.files import write_whole
+from airscene.files import check_regular, is_number, write_whole
 
 FORMAT = "airscene-1"
 ADAM = ("step", "exp_avg", "exp_avg_sq")  # what the optimiser keeps for each parameter
@@ -98,6 +97,7 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], Position]:
         UserError: the file is missing, truncated, not safetensors, or not a checkpoint of airscene.
     """
     try:
+        check_regular(path)
         with safe_open(path, framework="pt") as file:
             about = file.metadata() or {}
             if about.get("format") != FORMAT:
@@ -118,6 +118,7 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], Position]:
 def is_checkpoint(path: Path) -> bool:
     """Whether a file says of itself that it is a checkpoint of airscene."""
     try:
+        check_regular(path)
         with safe_open(path, framework="pt") as file:
             return (file.metadata() or {}).get("format", "").startswith("airscene-")
     except (SafetensorError, OSError, ValueError, RuntimeError):
@@ -174,13 +175,9 @@ def _is_position(values: Any) -> bool:
         and steps[1] <= steps[0]
         and isinstance(sums, dict)
         and bool(sums) == bool(steps[1])
-        and all(_is_number(value) for value in (*sums.values(), position["seconds"]))
+        and all(is_number(value) for value in (*sums.values(), position["seconds"]))
         and position["seconds"] >= 0
     )
-
-
-def _is_number(value: Any) -> bool:
-    return type(value) in (int, float) and math.isfinite(value)
 
 
 def _trained(modules: nn.Module) -> dict[str, nn.Parameter]:

@@ -1,7 +1,6 @@
 """What training tells while it runs: metrics.jsonl, TensorBoard, a progress bar."""
 
 import json
-import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
 from airscene.errors import UserError
-from airscene.files import write_text, writing
+from airscene.files import is_number, read_text, write_text, writing
 
 METRICS, TENSORBOARD = "metrics.jsonl", "tensorboard"
 
@@ -32,7 +31,7 @@ def read_metrics(run: Path) -> list[dict[str, Any]]:
     """
     path = run / METRICS
     try:
-        lines = path.read_text(encoding="utf-8").split("\n")
+        lines = read_text(path).split("\n")
     except FileNotFoundError:
         return []
     except (OSError, ValueError) as error:
@@ -52,8 +51,7 @@ def _read_row(line: str) -> dict[str, Any] | None:
         return None
     if not isinstance(row, dict) or type(row.get("step")) is not int or row["step"] < 0:
         return None
-    sound = all(type(value) in (int, float) and math.isfinite(value) for value in row.values())
-    return row if sound else None
+    return row if all(map(is_number, row.values())) else None
 
 
 class Meter:

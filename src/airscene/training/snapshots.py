@@ -12,7 +12,7 @@ from airscene.data import Scenes
 from airscene.detections import detect
 from airscene.errors import UserError
 from airscene.figures import View
-from airscene.files import write_whole
+from airscene.files import check_regular, write_whole
 from airscene.models.air import AIR
 
 FOLDER = "snapshots"
@@ -82,6 +82,7 @@ def load_view(path: Path) -> View:
         UserError: the file is damaged.
     """
     try:
+        check_regular(path)
         with np.load(path, allow_pickle=False) as arrays:
             view = View(**arrays)
     except Exception as error:  # of a damaged archive, numpy may raise anything
@@ -89,4 +90,6 @@ def load_view(path: Path) -> View:
     arrays = vars(view).values()
     if not all(array.dtype.kind in "fiu" and np.isfinite(array).all() for array in arrays):
         raise UserError(f"{path} does not hold numbers alone; remove it")
+    if view.count.dtype.kind == "f":
+        raise UserError(f"{path} does not hold whole numbers of objects; remove it")
     return view
