@@ -364,6 +364,15 @@ def test_evaluating_resizes_with_a_note(run, tmp_path):
     assert answer.err == "airscene: note: 3 of 3 images resized to 16x16 pixels\n"
 
 
+@pytest.mark.parametrize("command", ["evaluate", "report"])
+@pytest.mark.parametrize("name", ["evaluation.json", "report.html", "figures/bound.png"])
+def test_a_pipe_in_the_place_of_what_is_written_is_refused(run, command, name):
+    (run / name).unlink()
+    os.mkfifo(run / name)
+    answer = call(command, run)
+    assert answer.code == 2 and f"holds a pipe, socket or device {name}" in answer.err
+
+
 def test_a_lost_report_is_written_anew(run):
     (run / "report.html").unlink()
     answer = call("report", run)

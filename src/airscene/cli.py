@@ -32,6 +32,7 @@ from airscene.runs import (
     CONFIG,
     EVALUATION,
     check_folder,
+    check_kinds,
     evaluate_run,
     holds_run,
     load_run,
@@ -112,6 +113,8 @@ class Evaluate:
         target = self.out or (None if self.data else self.run_folder / EVALUATION)
         if target:
             check_writable(target)
+        if target and not self.out:
+            check_kinds(run.path)
         if self.out:
             _refuse_to_overwrite(self.out, [*own_files(run.path), *([self.data or run.path])])
         scenes = test_scenes(run, self.data, self.data_dir)
@@ -223,6 +226,7 @@ class Report:
     def run(self) -> int:
         """Writes the report, evaluating the run first if its weights were not evaluated yet."""
         run = load_run(self.run_folder, best_device())
+        check_kinds(run.path)
         check_writable(run.path / "report.html")
         print(f"report: {report_run(run, own_scenes(run, self.data, self.data_dir))}")
         return 0

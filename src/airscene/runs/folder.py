@@ -87,7 +87,7 @@ def check_folder(out: Path, config: Config, resume: bool, overwrite: bool) -> No
         raise UserError("--resume keeps a run and --overwrite removes it; give one of them")
     if out.exists() and not out.is_dir():
         raise UserError(f"--out {out} is a file; name a folder")
-    _check_kinds(out)
+    check_kinds(out)
     if resume:
         _check_resumed(out, config)
     elif not holds_run(out):
@@ -100,6 +100,23 @@ def check_folder(out: Path, config: Config, resume: bool, overwrite: bool) -> No
         raise UserError(
             f"--out {out} holds a run; add --resume or --overwrite, or name another folder"
         )
+
+
+def check_kinds(out: Path) -> None:
+    """Refuses a folder, a pipe or a link in a circle in the place of a file, and the like.
+
+    Args:
+        out: the folder, in which anything may be missing.
+
+    Raises:
+        UserError: the message names what must be moved.
+    """
+    for name in (*FILES, *(f"figures/{figure}" for figure in FIGURES)):
+        if (kind := _kind(out / name)) not in ("file", "nothing"):
+            raise UserError(f"{out} holds a {kind} {name}, where a run writes a file; move it")
+    for name in FOLDERS:
+        if (kind := _kind(out / name)) not in ("folder", "nothing"):
+            raise UserError(f"{out} holds a {kind} {name}, where a run makes a folder; move it")
 
 
 def differences(saved: dict[str, Any], given: dict[str, Any], prefix: str = "") -> list[str]:
@@ -210,20 +227,6 @@ def abandon(out: Path) -> None:
 def is_unsettled(out: Path) -> bool:
     """Whether a process was killed while one run was to replace another."""
     return (out / INCOMING).is_dir() or (out / MOVING).is_dir()
-
-
-def _check_kinds(out: Path) -> None:
-    """Refuses a folder, a pipe or a link in a circle in the place of a file, and the like."""
-    for name in (*FILES, *(f"figures/{figure}" for figure in FIGURES)):
-        if (kind := _kind(out / name)) not in ("file", "nothing"):
-            raise UserError(
-                f"--out {out} holds a {kind} {name}, where a run writes a file; move it"
-            )
-    for name in FOLDERS:
-        if (kind := _kind(out / name)) not in ("folder", "nothing"):
-            raise UserError(
-                f"--out {out} holds a {kind} {name}, where a run makes a folder; move it"
-            )
 
 
 def _kind(path: Path) -> str:
