@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import types
 import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +20,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+from airscene import __main__ as program
 from airscene import cli
 from airscene.cli import main
 from airscene.detections import Detections
@@ -762,6 +764,19 @@ def test_ctrl_c_saves_and_tells_how_to_go_on(tmp_path):
     answer = call("train", "--resume", "--out", out, "--max-minutes", 0)
     assert answer.code == 0 and answer.out.startswith("stopped: --max-minutes 0 are over")
     assert read_checkpoint(out / "checkpoint.safetensors")[1].step == step
+
+
+def test_ctrl_c_while_the_program_starts_ends_quietly(monkeypatch):
+    monkeypatch.setitem(sys.modules, "airscene.cli", Interrupting("airscene.cli"))
+    monkeypatch.setenv("MPLBACKEND", "agg")  # which it sets, and is put back
+    assert program.main() == 130
+
+
+class Interrupting(types.ModuleType):
+    """A module during whose import Ctrl-C is pressed."""
+
+    def __getattr__(self, name: str):
+        raise KeyboardInterrupt
 
 
 def test_reproducing_prints_the_summary(monkeypatch, tmp_path):

@@ -3,12 +3,16 @@
 import os
 import sys
 
+INTERRUPTED = 130  # what a shell expects of a program that Ctrl-C ended
+
 
 def main() -> int:
     """Runs the command line; see `airscene.cli.main`."""
     os.environ["MPLBACKEND"] = "agg"  # figures go to files, and an unknown backend stops matplotlib
-    from airscene.cli import main as run
-
+    try:
+        from airscene.cli import main as run  # which takes seconds
+    except KeyboardInterrupt:
+        return INTERRUPTED
     return run()
 
 

@@ -14,6 +14,7 @@ import tyro
 from tyro.conf import Positional
 
 from airscene import figures
+from airscene.__main__ import INTERRUPTED
 from airscene.arguments import given_flags, parse_command, parse_known, with_home
 from airscene.chooser import choose
 from airscene.config import Config, load_config
@@ -48,7 +49,6 @@ from airscene.seeds import Purpose, global_stream
 from airscene.terminal import lasting_output
 
 OBJECT_PRESET = "dair"  # where the size of objects is all that is known
-INTERRUPTED = 130  # what a shell expects of a program that Ctrl-C ended
 OBJECT_SIZES = Range(1, 10_000)  # in pixels, of any picture; `choose` knows the user's pictures
 MOST_GENERATED, MOST_PICTURED = 10_000, 256  # scenes: in scenes.npz, and in scenes.png
 TOO_LITTLE_MEMORY = "there is too little memory: lower --training.batch or the sizes of the model"

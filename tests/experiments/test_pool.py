@@ -35,7 +35,7 @@ def wait_for_a_request(path: str) -> None:
 
 def test_jobs_are_done_by_workers_and_failures_reach_the_parent():
     # one test, as starting a worker takes seconds
-    with pytest.raises(RuntimeError, match="a worker process died"), Pool(1) as pool:
+    with pytest.raises(UserError, match="a worker process died"), Pool(1) as pool:
         done = dict(pool.map(describe, [1, 2, 3]))
         assert {item: value for item, (value, _, _) in done.items()} == {1: 2, 2: 4, 3: 6}
         assert all(blocked for _, _, blocked in done.values())

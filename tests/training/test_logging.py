@@ -1,4 +1,6 @@
+import errno
 import json
+import threading
 import time
 from pathlib import Path
 
@@ -7,7 +9,7 @@ import torch
 from accelerate import Accelerator
 
 from airscene.errors import UserError
-from airscene.training.logging import Meter, read_metrics
+from airscene.training.logging import Log, Meter, read_metrics
 
 GOOD = '{"step": 2, "train/elbo": 1.5}\n{"step": 4, "train/elbo": 2}\n'
 
@@ -100,3 +102,17 @@ def test_the_speed_counts_neither_pauses_nor_earlier_sittings(monkeypatch):
         pass
     row = some.take()
     assert row == {"loss": 2.0, "steps_per_second": 2.0}  # six steps in 2 + 1 seconds
+
+
+def test_a_full_disk_is_told_once_and_not_by_a_thread(tmp_path, monkeypatch, capfd):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    before = threading.excepthook
+    with pytest.raises(UserError, match="No space left"), Log(tmp_path, 0, True) as log:
+        monkeypatch.setattr(log.board.file_writer.event_writer._async_writer._writer, "write", full)
+        for step in range(1000):
+            log.write({"step": step})
+            time.sleep(0.001)
+    assert threading.excepthook is before
+    assert "Traceback" not in capfd.readouterr().err

@@ -20,6 +20,8 @@ from typing import Any, Self, TypeVar
 
 import torch
 
+from airscene.errors import UserError
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -103,7 +105,9 @@ def _receive(connection: Connection) -> Any:
     try:
         failed, result = connection.recv()
     except EOFError as error:
-        raise RuntimeError("a worker process died; is there enough memory?") from error
+        raise UserError(
+            "a worker process died, killed or out of memory; give the same command again to go on"
+        ) from error
     if failed:
         raise result
     return result

@@ -1,9 +1,10 @@
 """What training tells while it runs: metrics.jsonl, TensorBoard, a progress bar."""
 
 import json
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Self, cast
 
@@ -122,6 +123,7 @@ class Log:
     def __enter__(self) -> Self:
         if self.active:
             step = self.rows[-1]["step"] + 1 if self.rows else 0
+            self.hook, threading.excepthook = threading.excepthook, _keep_quiet
             with writing(self.run / METRICS):
                 self.board = SummaryWriter(str(self.run / TENSORBOARD), purge_step=step)
                 self.file = (self.run / METRICS).open("a", encoding="utf-8")
@@ -129,9 +131,10 @@ class Log:
 
     def __exit__(self, *error: object) -> None:
         if self.active:
-            with writing(self.run / METRICS):
-                self.file.close()
-                self.board.close()
+            with writing(self.run / METRICS), ExitStack() as stack:  # all of it, whatever fails
+                stack.callback(setattr, threading, "excepthook", self.hook)
+                stack.callback(self.board.close)
+                stack.callback(self.file.close)
 
     def move(self, settle: Callable[[], Path]) -> None:
         """Lets `settle` move the run's folder, and goes on in the folder that it returns."""
@@ -158,6 +161,12 @@ class Log:
         """Validations since the one with the best bound."""
         bounds = [row["validation/elbo"] for row in self.rows if "validation/elbo" in row]
         return len(bounds) - 1 - bounds.index(max(bounds)) if bounds else 0
+
+
+def _keep_quiet(failure: threading.ExceptHookArgs) -> None:
+    """Tells nothing of a disk that is full: TensorBoard's thread hands it on to the next row."""
+    if not isinstance(failure.exc_value, OSError):
+        threading.__excepthook__(failure)
 
 
 class Progress:
