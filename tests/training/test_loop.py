@@ -422,6 +422,7 @@ def test_a_machine_without_a_compiler_trains_all_the_same(run_folder):
 
 TWO = """
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 import torch
@@ -432,6 +433,13 @@ from airscene.runs import make_sources, train_run
 from airscene.training.loop import Trainer
 
 out = Path(sys.argv[2])
+meet = Accelerator.wait_for_everyone
+
+def meet_and_lag(accelerator):
+    meet(accelerator)
+    time.sleep(accelerator.process_index / 2)
+
+Accelerator.wait_for_everyone = meet_and_lag
 accelerator = Accelerator(cpu=True)
 config = replace(TINY, training=replace(TINY.training, batch=4, clip=1e9))
 trainer = Trainer(config, out, make_sources(config, None, "cpu")[1], accelerator)
@@ -452,7 +460,8 @@ def test_two_processes_are_one_with_the_doubled_batch(make_trainer, tmp_path):
     Each takes one step on its 4 scenes, and the first writes down the loss, averaged over both,
     and the gradients that it was left with. They must be those of the one process here, which
     takes the same step on all 8. Both then train a run together, to see that neither waits for the
-    other for ever and that the files are written once.
+    other for ever and that the files are written once. The second process lags behind at each
+    meeting, so that it finds the folder as the first has changed it.
     """
     script = tmp_path / "two.py"
     script.write_text(TWO)

@@ -66,9 +66,11 @@ def train_run(
     if config.data:  # so that the run can be evaluated from another folder
         config = replace(config, data=str(Path(config.data).expanduser().resolve()))
     check_folder(out, config, resume, overwrite)
-    check_unowned(out)
-    check_writable(out / CONFIG)
     accelerator = make_accelerator(config)
+    main = accelerator.is_main_process  # the one of all processes that writes
+    if main:
+        check_unowned(out)
+        check_writable(out / CONFIG)
     pictures = split_pictures(config) if config.data else None
     if pictures:
         config = with_canvas(config, pictures.held_out)
@@ -78,12 +80,13 @@ def train_run(
     if resume:
         _go_back(trainer, pictures)
     accelerator.wait_for_everyone()  # until all have seen the folder as it was
-    with owned(out) if accelerator.is_main_process else nullcontext():
-        check_folder(out, config, resume, overwrite)  # again, now that nobody else can change it
+    with owned(out) if main else nullcontext():
+        if main:
+            check_folder(out, config, resume, overwrite)  # again: now nobody else can change it
         with _begun(trainer, pictures, overwrite) as settle:
             accelerator.wait_for_everyone()
             iterations = config.training.iterations
-            with Progress(iterations, accelerator.is_main_process) as progress:
+            with Progress(iterations, main) as progress:
                 return trainer.run(progress, minutes, after_step, settle)
 
 
