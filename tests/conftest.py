@@ -1,5 +1,6 @@
 """Shape checks for every module with shapes in its types, and the models that tests share."""
 
+import signal
 from collections.abc import Iterator
 
 from jaxtyping import install_import_hook
@@ -25,6 +26,9 @@ from torch.distributions import Normal  # noqa: E402
 
 from airscene.counts import CountPosterior  # noqa: E402
 from airscene.models.air import AIR, AIRConfig, Inference  # noqa: E402
+
+# A shell that runs the tests in the background lets them ignore Ctrl-C, which some of them press.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class KnownAIR(AIR):
