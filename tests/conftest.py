@@ -9,7 +9,6 @@ SHAPED = (
     "counts",
     "networks",
     "models",
-    "baselines",
     "estimators",
     "metrics",
     "detections",

@@ -3,11 +3,11 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from airscene.baselines.draw import DRAWConfig
 from airscene.config import Config, TrainingConfig, load_config, save_config
 from airscene.errors import UserError
 from airscene.estimators import ESTIMATORS, EstimationConfig
 from airscene.models.air import AIRConfig
+from airscene.models.draw import DRAWConfig
 from airscene.presets import PRESETS
 from airscene.training.objectives import make_objective
 

@@ -7,13 +7,13 @@ import pytest
 import torch
 
 from airscene import memory, passes
-from airscene.baselines.draw import DRAWConfig
 from airscene.config import Config
 from airscene.data import SceneConfig
 from airscene.errors import UserError
 from airscene.estimators import ESTIMATORS
 from airscene.memory import ACTIVATIONS, WEIGHTS, check_memory, training_bytes
 from airscene.models.air import AIRConfig
+from airscene.models.draw import DRAWConfig
 from airscene.passes import check_pass, inference_batch, inference_bytes
 from airscene.presets import PRESETS
 from airscene.training.objectives import make_objective

@@ -10,12 +10,12 @@ from typing import Annotated, Any, Literal
 
 from tyro.conf import AvoidSubcommands
 
-from airscene.baselines.draw import DRAWConfig
 from airscene.data import SceneConfig
 from airscene.errors import UserError
 from airscene.estimators import ESTIMATORS, EstimationConfig
 from airscene.files import read_text, write_text
 from airscene.models.air import AIRConfig
+from airscene.models.draw import DRAWConfig
 from airscene.ranges import SEED, Range, check_ranges, in_turn, within
 from airscene.schedules import PROGRESS, Points, check
 

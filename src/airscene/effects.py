@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 
-from airscene.baselines.draw import DRAWConfig
 from airscene.config import Config
 from airscene.errors import UserError
 from airscene.estimators import SETTINGS, EstimationConfig
 from airscene.models.air import AIRConfig
+from airscene.models.draw import DRAWConfig
 from airscene.ranges import flag_of
 
 

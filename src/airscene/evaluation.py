@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 
 from airscene import metrics
-from airscene.baselines.draw import DRAW, Drawing
 from airscene.data import Scenes
 from airscene.detections import Detections, detect
 from airscene.estimators import expected_bound
 from airscene.models.air import AIR
+from airscene.models.draw import DRAW, Drawing
 from airscene.passes import inference_batch
 from airscene.seeds import Purpose, global_stream
 

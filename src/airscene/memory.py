@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import torch
 
-from airscene.baselines.draw import DRAWConfig
 from airscene.config import Config
 from airscene.data.composer import FEW, PIXELS, ROUND_PIXELS
 from airscene.errors import UserError
+from airscene.models.draw import DRAWConfig
 from airscene.passes import FLOAT, free_bytes, gigabytes, kept_bytes
 from airscene.training.objectives import make_objective
 

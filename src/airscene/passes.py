@@ -9,10 +9,10 @@ from pathlib import Path
 import psutil
 import torch
 
-from airscene.baselines.draw import DRAWConfig
 from airscene.errors import UserError
 from airscene.models.air import AIRConfig
 from airscene.models.attention import CELL, FILTERS, POINTS
+from airscene.models.draw import DRAWConfig
 
 FLOAT = 4  # bytes
 PASS = 1_000_000_000  # bytes that a pass without gradients may take

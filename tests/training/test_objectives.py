@@ -4,10 +4,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from airscene.baselines.draw import DRAW, DRAWConfig
 from airscene.config import Config
 from airscene.data import Scenes
 from airscene.models.air import AIR, AIRConfig
+from airscene.models.draw import DRAW, DRAWConfig
 from airscene.training.objectives import AIRObjective, DRAWObjective, make_objective, make_optimizer
 
 AIR_CONFIG = AIRConfig(height=10, width=12, glimpse=5, what=2, lstm=8, hidden=8)

@@ -8,15 +8,15 @@ import numpy as np
 from torch import Tensor
 
 from airscene import evaluation, metrics
-from airscene.baselines.draw import DRAW
-from airscene.baselines.probes import Probe, draw_features, fit_probes
 from airscene.config import Config
 from airscene.data import Scenes, compose_split
 from airscene.detections import detect
 from airscene.experiments.machine import best_device
 from airscene.experiments.pieces import logged, write_piece
+from airscene.experiments.probes import Probe, draw_features, fit_probes
 from airscene.experiments.reference import ReferenceTask, stage_path, stage_step, train_reference
 from airscene.models.air import AIR
+from airscene.models.draw import DRAW
 from airscene.seeds import Purpose, global_stream
 from airscene.training.checkpoints import load_model
 from airscene.training.objectives import make_objective

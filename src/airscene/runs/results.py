@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from airscene.baselines.draw import DRAW
 from airscene.data import Scenes
 from airscene.detections import Detections, detect
 from airscene.errors import UserError
@@ -15,6 +14,7 @@ from airscene.evaluation import evaluate
 from airscene.figures import View
 from airscene.files import finite, is_number, read_json, write_json
 from airscene.models.air import AIR
+from airscene.models.draw import DRAW
 from airscene.report import ReportData, write_report
 from airscene.runs.folder import EVALUATION
 from airscene.runs.run import Run

@@ -9,12 +9,12 @@ from typing import Any
 
 import torch
 
-from airscene.baselines.draw import DRAW
 from airscene.config import Config, load_config
 from airscene.data import pixels_of
 from airscene.detections import Detections, detect
 from airscene.errors import UserError
 from airscene.models.air import AIR
+from airscene.models.draw import DRAW
 from airscene.runs.folder import CONFIG, PICTURES, finish_replacing, is_unsettled, owned
 from airscene.runs.pictures import load_record
 from airscene.training.checkpoints import Position, load_model

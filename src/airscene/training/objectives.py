@@ -7,12 +7,12 @@ import torch
 from torch import Tensor, nn
 
 from airscene import evaluation, metrics
-from airscene.baselines.draw import DRAW, DRAWConfig
 from airscene.config import Config
 from airscene.data import Scenes
 from airscene.detections import detect
 from airscene.estimators import ESTIMATORS, Sizes
 from airscene.models.air import AIR
+from airscene.models.draw import DRAW, DRAWConfig
 from airscene.schedules import value_at
 from airscene.seeds import Purpose, global_stream
 

@@ -7,13 +7,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from airscene.baselines.draw import DRAW
 from airscene.data import Scenes
 from airscene.detections import detect
 from airscene.errors import UserError
 from airscene.figures import View
 from airscene.files import check_regular, write_whole
 from airscene.models.air import AIR
+from airscene.models.draw import DRAW
 
 FOLDER = "snapshots"
 SCENES = 8

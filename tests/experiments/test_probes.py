@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from airscene.baselines.draw import DRAW, DRAWConfig
-from airscene.baselines.probes import draw_features, fit_probes
+from airscene.experiments.probes import draw_features, fit_probes
+from airscene.models.draw import DRAW, DRAWConfig
 
 FEATURES = 6
 

@@ -6,8 +6,8 @@ import torch
 from torch.distributions import Bernoulli, Normal, kl_divergence
 from torch.func import functional_call
 
-from airscene.baselines import draw
-from airscene.baselines.draw import DRAW, DRAWConfig, Drawing
+from airscene.models import draw
+from airscene.models.draw import DRAW, DRAWConfig, Drawing
 
 BATCH, STEPS, HEIGHT, WIDTH, LATENT = 3, 3, 7, 10, 2
 STANDARD = Normal(0.0, 1.0)

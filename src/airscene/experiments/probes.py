@@ -14,7 +14,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
-from airscene.baselines.draw import DRAW
+from airscene.models.draw import DRAW
 
 PENALTIES = 10.0 ** np.arange(-1, 6)  # of the ridge regression, chosen by leave-one-out
 HIDDEN = (256,)  # units of the MLP
