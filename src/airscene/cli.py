@@ -199,8 +199,7 @@ class Generate:
         check_writable(picture)
         check_writable(arrays)
         with global_stream(Purpose.GENERATION, self.seed):
-            drawn = run.model.generate(self.n)
-        canvas, count = drawn if isinstance(drawn, tuple) else (drawn, None)  # DRAW has no count
+            canvas, count = run.model.generate(self.n)
         canvas = canvas.clamp(0, 1)
         shown = canvas[:MOST_PICTURED].numpy()
         figure = figures.scenes_grid(shown, min(8, len(shown)))

@@ -6,7 +6,6 @@ from dataclasses import dataclass, fields
 from airscene.config import Config
 from airscene.errors import UserError
 from airscene.estimators import SETTINGS, EstimationConfig
-from airscene.models.air import AIRConfig
 from airscene.models.draw import DRAWConfig
 from airscene.ranges import flag_of
 
@@ -92,23 +91,9 @@ RULES = (
         ("--estimator", "--estimation.", "--training.prior-odds"),
         "DRAW infers no count; leave it out or name a preset of AIR or DAIR",
     ),
-    Rule(
-        lambda config, has_data: (
-            isinstance(config.model, DRAWConfig) and config.model.likelihood == "bernoulli"
-        ),
-        ("--model.sigma",),
-        "--model.likelihood bernoulli has no spread; leave one of them out",
-    ),
-    Rule(
-        lambda config, has_data: (
-            isinstance(config.model, AIRConfig) and config.model.feedback == "residual"
-        ),
-        ("--model.lstm",),
-        "--model.feedback residual has no LSTM; leave one of them out",
-    ),
     *(_unread(field.name) for field in fields(EstimationConfig)),
 )
-"""Every rule there is; of those that refuse a flag, the first gives the reason."""
+"""The rules of all models; of those that refuse a flag, the first gives the reason."""
 
 
 def check_effects(config: Config, given: frozenset[str], has_data: bool) -> None:
@@ -124,7 +109,11 @@ def check_effects(config: Config, given: frozenset[str], has_data: bool) -> None
         UserError: the message names the first such flag, why it has no effect, and the fix.
     """
     holding = [rule for rule in RULES if rule.holds(config, has_data)]
+    idle = {flag_of("--model.", name): reason for name, reason in config.model.idle().items()}
     for flag in sorted(given):
-        for rule in holding:
-            if rule.names(flag.replace(".no-", ".", 1)):
-                raise UserError(f"{flag} has no effect: {rule.reason}")
+        name = flag.replace(".no-", ".", 1)
+        reasons = [rule.reason for rule in holding if rule.names(name)]
+        if name in idle:
+            reasons.append(idle[name])
+        if reasons:
+            raise UserError(f"{flag} has no effect: {reasons[0]}")

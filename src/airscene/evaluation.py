@@ -9,9 +9,8 @@ from torch import Tensor
 from airscene import metrics
 from airscene.data import Scenes
 from airscene.detections import Detections, detect
-from airscene.estimators import expected_bound
 from airscene.models.air import AIR
-from airscene.models.draw import DRAW, Drawing
+from airscene.models.draw import DRAW
 from airscene.passes import inference_batch
 from airscene.seeds import Purpose, global_stream
 
@@ -82,7 +81,7 @@ def counted(values: Tensor, count: Tensor) -> list[Tensor]:
 
 def elbo(model: AIR | DRAW, images: Tensor) -> float:
     """Mean ELBO in nats, n summed out and one sample of the other latents an image."""
-    return _mean(lambda part: _elbo(model, part), images, model)
+    return _mean(model.elbo, images, model)
 
 
 def bound(model: AIR | DRAW, images: Tensor, samples: int) -> float:
@@ -90,13 +89,9 @@ def bound(model: AIR | DRAW, images: Tensor, samples: int) -> float:
     return _mean(lambda part: model.log_likelihood(part, samples), images, model)
 
 
-def _elbo(model: AIR | DRAW, images: Tensor) -> Tensor:
-    found = model.infer(images, sample=True)
-    return found.elbo if isinstance(found, Drawing) else expected_bound(found)
-
-
 def _mean(value, images: Tensor, model: AIR | DRAW) -> float:
-    device = next(model.parameters()).device
     rows = inference_batch(model.config, model.config.steps, BATCH)
     with torch.no_grad():
-        return float(torch.cat([value(part.to(device)) for part in images.split(rows)]).mean())
+        return float(
+            torch.cat([value(part.to(model.device)) for part in images.split(rows)]).mean()
+        )

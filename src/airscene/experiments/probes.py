@@ -67,6 +67,5 @@ def draw_features(model: DRAW, images: Tensor, batch: int = 256) -> np.ndarray:
         images: images in [0, 1], shape (M, C, H, W).
         batch: images inferred at a time.
     """
-    device = next(model.parameters()).device
-    parts = (model.infer(part.to(device)).means.flatten(1) for part in images.split(batch))
+    parts = (model.infer(part.to(model.device)).means.flatten(1) for part in images.split(batch))
     return torch.cat([part.cpu() for part in parts]).numpy()

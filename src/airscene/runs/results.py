@@ -122,7 +122,7 @@ def _steps(run: Run, scenes: Scenes) -> dict[str, Any]:
     """How DRAW paints its canvas, step by step."""
     model, image = run.model, scenes[telling(scenes)].pixels()
     assert isinstance(model, DRAW)
-    inputs = image.to(next(model.parameters()).device)
+    inputs = image.to(model.device)
     windows = window_box(model.infer(inputs).windows)
     canvases = model.canvases(inputs)
     return {"drawing": (image.numpy(), canvases.cpu().numpy(), windows.cpu().numpy())}

@@ -25,11 +25,12 @@ class Objective(nn.Module, Generic[Kind]):
     Args:
         model: what is trained.
         noise_shape: shape of the standard normal noise that `forward` takes for each image.
+        samples: how many passes of the model each image takes.
     """
 
-    def __init__(self, model: Kind, noise_shape: tuple[int, ...]):
+    def __init__(self, model: Kind, noise_shape: tuple[int, ...], samples: int = 1):
         super().__init__()
-        self.model, self.noise_shape = model, noise_shape
+        self.model, self.noise_shape, self.samples = model, noise_shape, samples
 
     def forward(self, image: Tensor, noise: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of a batch, and scalars by name for the log, the bound's mean `elbo` among them.
@@ -69,7 +70,8 @@ class AIRObjective(Objective[AIR]):
         c = model.config
         sizes = Sizes(c.channels * c.height * c.width, c.steps, 1 + model.latents)
         estimator = ESTIMATORS[config.estimator](sizes, config.estimation)
-        super().__init__(model, (estimator.samples, c.steps, model.latents))
+        shape = (estimator.samples, c.steps, model.latents)
+        super().__init__(model, shape, estimator.samples)
         self.config, self.estimator = config, estimator
 
     def forward(self, image: Tensor, noise: Tensor) -> tuple[Tensor, dict[str, Tensor]]:

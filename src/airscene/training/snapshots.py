@@ -39,7 +39,7 @@ def take_view(model: AIR | DRAW, scenes: Scenes, steps: int | None = None) -> Vi
 
 def _take_drawing(model: DRAW, image: Tensor) -> View:
     """Images with what DRAW makes of them: it has neither windows on objects nor a count."""
-    canvas = model.reconstruct(image.to(next(model.parameters()).device)).cpu()
+    canvas = model.reconstruct(image.to(model.device)).cpu()
     nothing = np.zeros((len(image), 0, 4)), np.zeros(len(image), dtype=int)
     return View(image.numpy(), canvas.numpy(), *nothing)
 
