@@ -8,10 +8,10 @@ from airscene.data import SceneConfig
 from airscene.effects import RULES, check_effects
 from airscene.errors import UserError
 from airscene.estimators import ESTIMATORS, SETTINGS, EstimationConfig
+from airscene.kinds import make_objective
 from airscene.models.air import AIRConfig
 from airscene.presets import PRESETS
 from airscene.ranges import flag_of
-from airscene.training.objectives import make_objective
 
 AIR, DAIR, DRAW = PRESETS["digits"], PRESETS["dair"], PRESETS["draw"]
 FRESH = replace(AIR, training=replace(AIR.training, fresh=True))

@@ -11,12 +11,12 @@ from airscene.config import Config
 from airscene.data import SceneConfig
 from airscene.errors import UserError
 from airscene.estimators import ESTIMATORS
+from airscene.kinds import make_objective
 from airscene.memory import ACTIVATIONS, WEIGHTS, check_memory, training_bytes
 from airscene.models.air import AIRConfig
 from airscene.models.draw import DRAWConfig
 from airscene.passes import check_pass, inference_batch
 from airscene.presets import PRESETS
-from airscene.training.objectives import make_objective
 
 CPU = torch.device("cpu")
 GB = 10**9
@@ -127,7 +127,8 @@ import json, sys, torch
 from dataclasses import replace
 from pathlib import Path
 from airscene.presets import PRESETS
-from airscene.training.objectives import make_objective, make_optimizer
+from airscene.kinds import make_objective
+from airscene.training.objectives import make_optimizer
 
 def peak():
     # not resource.ru_maxrss, which a child process takes over from its parent

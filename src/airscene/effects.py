@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from airscene.config import Config
 from airscene.errors import UserError
 from airscene.estimators import SETTINGS, EstimationConfig
-from airscene.models.draw import DRAWConfig
+from airscene.kinds import kind_of
 from airscene.ranges import flag_of
 
 
@@ -18,6 +18,7 @@ class Rule:
         holds: of the configuration, and whether the images are the user's own.
         flags: as tyro shows them; one that ends with a dot stands for all that begin so.
         reason: why they have no effect, and what to do, in words that follow "has no effect: ".
+            `{model}` stands for the title of the kind of model.
     """
 
     holds: Callable[[Config, bool], bool]
@@ -29,10 +30,6 @@ class Rule:
         return any(
             flag == some or (some[-1] == "." and flag.startswith(some)) for some in self.flags
         )
-
-
-def _draws(config: Config, has_data: bool) -> bool:
-    return isinstance(config.model, DRAWConfig)
 
 
 def _unread(setting: str) -> Rule:
@@ -87,9 +84,9 @@ RULES = (
         "--scenes.counts allows for one object at most; leave it out or name more",
     ),
     Rule(
-        _draws,
+        lambda config, has_data: kind_of(config.model).detect is None,
         ("--estimator", "--estimation.", "--training.prior-odds"),
-        "DRAW infers no count; leave it out or name a preset of AIR or DAIR",
+        "{model} infers no count; leave it out or name a preset of AIR or DAIR",
     ),
     *(_unread(field.name) for field in fields(EstimationConfig)),
 )
@@ -109,10 +106,11 @@ def check_effects(config: Config, given: frozenset[str], has_data: bool) -> None
         UserError: the message names the first such flag, why it has no effect, and the fix.
     """
     holding = [rule for rule in RULES if rule.holds(config, has_data)]
+    title = kind_of(config.model).title
     idle = {flag_of("--model.", name): reason for name, reason in config.model.idle().items()}
     for flag in sorted(given):
         name = flag.replace(".no-", ".", 1)
-        reasons = [rule.reason for rule in holding if rule.names(name)]
+        reasons = [rule.reason.format(model=title) for rule in holding if rule.names(name)]
         if name in idle:
             reasons.append(idle[name])
         if reasons:

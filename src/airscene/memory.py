@@ -8,10 +8,10 @@ import torch
 from airscene.config import Config
 from airscene.data.composer import FEW, PIXELS, ROUND_PIXELS
 from airscene.errors import UserError
+from airscene.kinds import make_objective
 from airscene.models.base import FLOAT
 from airscene.passes import free_bytes, gigabytes
 from airscene.ranges import flag_of
-from airscene.training.objectives import make_objective
 
 WEIGHTS, ACTIVATIONS = "weights and optimiser", "activations"
 COMPOSING, TRAINING = "composing scenes", "training scenes"

@@ -16,7 +16,7 @@ That of AIR is the whole derivative.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Annotated, Literal, cast
 
@@ -91,6 +91,12 @@ class AIRConfig(ModelConfig):
     def size_field(self) -> str:
         """See `ModelConfig.size_field`."""
         return "lstm" if self.feedback == "none" else "hidden"
+
+    def enlarged(self, factor: float) -> "AIRConfig":
+        """See `ModelConfig.enlarged`: windows are a share of the canvas, which shrinks."""
+        mean, std = self.scale_prior
+        share = 1 / (1 + math.exp(-mean)) / factor
+        return replace(self, scale_prior=(round(scale_of(share), 3), std))
 
     def idle(self) -> dict[str, str]:
         """See `ModelConfig.idle`."""

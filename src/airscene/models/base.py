@@ -56,6 +56,14 @@ class ModelConfig(ABC):
     def size_field(self) -> str:
         """The field to lower where the weights do not fit into memory."""
 
+    def enlarged(self, factor: float) -> "ModelConfig":
+        """The model for a larger canvas, if it has windows: they keep their size in pixels.
+
+        Args:
+            factor: the new canvas's shorter side over the old one's, above 0.
+        """
+        return self
+
     def idle(self) -> Mapping[str, str]:
         """The fields that have no effect beside the others, each with the reason and the remedy."""
         return {}
