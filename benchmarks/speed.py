@@ -20,9 +20,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from airscene.data import Composer, load_sprites
 from airscene.detections import detect
 from airscene.experiments.machine import provenance
+from airscene.kinds import make_objective
 from airscene.presets import PRESETS
 from airscene.training.loop import compiled
-from airscene.training.objectives import make_objective, make_optimizer
+from airscene.training.objectives import make_optimizer
 from machine import write_result
 
 BATCH = 64

@@ -10,7 +10,6 @@ SHAPED = (
     "counts",
     "networks",
     "models",
-    "baselines",
     "estimators",
     "metrics",
     "detections",

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from airscene.baselines.draw import DRAWConfig
 from airscene.chooser import brightness, choose, count_blobs
 from airscene.config import Config
 from airscene.data import SceneConfig, Scenes, compose_split
 from airscene.errors import UserError
+from airscene.models.draw import DRAWConfig
 
 SIZE = 12  # of the squares below, in pixels
 

@@ -24,6 +24,7 @@ from airscene import __main__ as program
 from airscene import cli
 from airscene.cli import main
 from airscene.detections import Detections
+from airscene.runs import Run, load_run
 from airscene.training.checkpoints import read_checkpoint
 
 SCENES = "--scenes.canvas 16 16 --scenes.size 9 --scenes.train-size 64 --scenes.test-size 32"
@@ -99,14 +100,14 @@ def save(path: Path, shape: tuple[int, ...]) -> Path:
 def find(monkeypatch, boxes, spare: int = 1) -> None:
     """Makes every image hold objects in these boxes of the canvas; `spare` steps found none."""
 
-    def detect(model, images, steps):
+    def detect(images, steps):
         m, n = len(images), len(boxes)
         probs = torch.nn.functional.one_hot(torch.full((m,), n), n + 1 + spare).float()
         each = torch.tensor([*boxes, *[[0.0, 0, 16, 16]] * spare]).expand(m, -1, -1)
         scores = torch.full((m, n + spare), 0.75)
         return Detections(torch.full((m,), n), probs, each, scores, each, images)
 
-    monkeypatch.setattr(cli, "detect", detect)
+    monkeypatch.setattr(Run, "detector", lambda run: detect)
 
 
 def rows_of(path: Path) -> list[dict]:
@@ -174,6 +175,17 @@ def test_a_run_is_repeated_from_its_configuration(trained, tmp_path):
     assert answer.code == 0
     assert_same_weights(again, trained[0])
     assert (again / "config.json").read_text() == (trained[0] / "config.json").read_text()
+
+
+def test_a_run_of_the_last_release_is_resumed_and_its_configuration_repeated(run):
+    path = run / "config.json"
+    values = json.loads(path.read_text())
+    del values["model"]["kind"]  # which that release did not write
+    path.write_text(json.dumps(values))
+    repeated = cli.parse(["train", "--out", str(run), "--preset", str(path)])
+    assert isinstance(repeated, cli.Train) and repeated.config == load_run(run).config
+    assert call("train", "--out", run, "--resume").code == 0
+    assert json.loads(path.read_text())["model"]["kind"] == "air"
 
 
 def test_a_flag_changes_what_the_configuration_says(trained, tmp_path):

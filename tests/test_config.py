@@ -1,15 +1,19 @@
 import json
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import pytest
 
-from airscene.baselines.draw import DRAWConfig
-from airscene.config import Config, TrainingConfig, load_config, save_config
+from airscene.config import Config, TrainingConfig
 from airscene.errors import UserError
 from airscene.estimators import ESTIMATORS, EstimationConfig
+from airscene.kinds import make_objective
 from airscene.models.air import AIRConfig
+from airscene.models.draw import DRAWConfig
 from airscene.presets import PRESETS
-from airscene.training.objectives import make_objective
+from airscene.runs.config_file import load_config, save_config
+
+LAST_RELEASE = Path(__file__).parent / "runs" / "last_release"
 
 
 @pytest.fixture
@@ -51,6 +55,7 @@ def test_every_changed_field_comes_back(tmp_path):
 def test_the_file_is_plain_json_with_every_field(tmp_path):
     values = json.loads(save_config(Config(), tmp_path / "config.json").read_text())
     assert values.keys() == asdict(Config()).keys()
+    assert values["model"] == json.loads(json.dumps({"kind": "air", **asdict(AIRConfig())}))
     assert values["training"].keys() == asdict(TrainingConfig()).keys()
 
 
@@ -63,12 +68,30 @@ def test_every_preset_fits_its_scenes(name):
     assert make_objective(preset).model.config == preset.model
 
 
-def test_the_fields_of_a_model_tell_which_it_is(tmp_path):
-    config = PRESETS["draw"]
-    assert load_config(save_config(config, tmp_path / "config.json")) == config
-    path = tmp_path / "some.json"
-    path.write_text('{"model": {"steps": 7, "read": 4}}')
-    assert load_config(path).model == DRAWConfig(steps=7, read=4)
+def test_the_kind_names_the_model(tmp_path):
+    path = tmp_path / "config.json"
+    path.write_text('{"model": {"kind": "draw", "steps": 7}}')
+    assert load_config(path).model == DRAWConfig(steps=7)
+
+
+@pytest.mark.parametrize("kind", ["vae", None, 3, ["air"], {}])
+def test_an_unknown_kind_is_named_with_those_that_there_are(write, kind):
+    with pytest.raises(UserError, match=r"model\.kind is .*; the kinds are air, draw"):
+        load_config(write("model.kind", kind))
+
+
+def test_a_field_of_another_kind_is_unknown(write):
+    with pytest.raises(UserError, match=r"model\.read is unknown"):
+        load_config(write("model.read", 5))
+
+
+@pytest.mark.parametrize(
+    ("name", "preset"), [("air", "digits"), ("dair", "dair"), ("draw", "draw")]
+)
+def test_a_file_of_the_last_release_which_names_no_kind_is_read(name, preset):
+    path = LAST_RELEASE / f"{name}.json"
+    assert "kind" not in json.loads(path.read_text())["model"]
+    assert load_config(path) == PRESETS[preset]
 
 
 def test_fields_left_out_take_their_defaults(tmp_path):

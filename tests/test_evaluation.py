@@ -8,7 +8,7 @@ from airscene import evaluation
 from airscene.data import Scenes
 from airscene.detections import Detections, detect
 from airscene.estimators import expected_bound
-from airscene.evaluation import agreement, counted, elbo, evaluate
+from airscene.evaluation import agreement, counted, elbo, evaluate, validate
 from airscene.seeds import Purpose, global_stream
 
 ALWAYS = {
@@ -148,3 +148,10 @@ def test_the_elbo_of_a_posterior_equal_to_the_prior_is_the_expected_likelihood(k
     model = known_air(torch.zeros(1, 1, 6, 7), torch.zeros(1, 1))
     expected = -42 * math.log(0.3 * math.sqrt(2 * math.pi))  # q(n) = p(n) = 1/2
     assert elbo(model, model.image) == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_validation_counts_where_there_is_a_truth(tiny_air):
+    known = scenes_of()
+    unknown = Scenes(known.image)
+    assert {*validate(tiny_air, known)} == {"elbo", "count_accuracy"}
+    assert {*validate(tiny_air, unknown)} == {"elbo"}

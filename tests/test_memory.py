@@ -7,16 +7,16 @@ import pytest
 import torch
 
 from airscene import memory, passes
-from airscene.baselines.draw import DRAWConfig
 from airscene.config import Config
 from airscene.data import SceneConfig
 from airscene.errors import UserError
 from airscene.estimators import ESTIMATORS
+from airscene.kinds import make_objective
 from airscene.memory import ACTIVATIONS, WEIGHTS, check_memory, training_bytes
 from airscene.models.air import AIRConfig
-from airscene.passes import check_pass, inference_batch, inference_bytes
+from airscene.models.draw import DRAWConfig
+from airscene.passes import check_pass, inference_batch
 from airscene.presets import PRESETS
-from airscene.training.objectives import make_objective
 
 CPU = torch.device("cpu")
 GB = 10**9
@@ -93,7 +93,7 @@ def test_weights_are_counted_as_they_are(estimator):
     config = Config(model=small, data="mine", estimator=estimator)
     numbers = sum(weight.numel() for weight in make_objective(config).parameters())
     assert training_bytes(config)[WEIGHTS] == 16 * numbers
-    samples = make_objective(config).noise_shape[0]
+    samples = make_objective(config).samples
     one = training_bytes(replace(config, estimator="enumerate"))[ACTIVATIONS]
     assert training_bytes(config)[ACTIVATIONS] == samples * one
 
@@ -127,7 +127,8 @@ import json, sys, torch
 from dataclasses import replace
 from pathlib import Path
 from airscene.presets import PRESETS
-from airscene.training.objectives import make_objective, make_optimizer
+from airscene.kinds import make_objective
+from airscene.training.objectives import make_optimizer
 
 def peak():
     # not resource.ru_maxrss, which a child process takes over from its parent
@@ -172,7 +173,7 @@ def test_batches_shrink_with_steps_and_canvas_and_never_vanish():
     assert inference_batch(AIRConfig(), 3, batch=7) == 7
     many = AIRConfig(height=128, width=128)
     rows = inference_batch(many, 100)
-    assert 1 < rows < 256 and rows * inference_bytes(many, 100) <= passes.PASS
+    assert 1 < rows < 256 and rows * many.pass_bytes(100) <= passes.PASS
     assert inference_batch(AIRConfig(height=4096, width=4096), 1000) == 1
     assert inference_batch(DRAWConfig(), 40) == 256
 

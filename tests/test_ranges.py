@@ -9,13 +9,14 @@ from typing import Annotated
 import pytest
 import torch
 
-from airscene.baselines.draw import DRAWConfig
 from airscene.cli import main
 from airscene.config import Config, TrainingConfig
 from airscene.data import SceneConfig
 from airscene.errors import UserError
 from airscene.estimators import EstimationConfig
+from airscene.kinds import make_objective
 from airscene.models.air import AIRConfig
+from airscene.models.draw import DRAWConfig
 from airscene.ranges import (
     Range,
     Ranges,
@@ -26,7 +27,7 @@ from airscene.ranges import (
     ranged_fields,
     within,
 )
-from airscene.training.objectives import make_objective, make_optimizer
+from airscene.training.objectives import make_optimizer
 
 DEFAULTS = {
     "--": (Config(),),

@@ -11,6 +11,7 @@ from torch import Tensor
 from airscene.config import Config
 from airscene.data import Scenes
 from airscene.errors import UserError
+from airscene.kinds import kind_of
 from airscene.models.air import AIRConfig, scale_of
 from airscene.ranges import Range
 
@@ -55,7 +56,7 @@ def choose(
         given: flags as they are typed, such as `--model.sigma`.
 
     Raises:
-        UserError: the size is out of range, the images are black, or the model is DRAW.
+        UserError: the size is out of range, the images are black, or the model has no objects.
     """
     images = scenes[:LOOKED_AT].pixels().float().amax(1)  # (M, H, W)
     channels, height, width = scenes.image.shape[1:]
@@ -176,9 +177,14 @@ def _check(object_size: float, shorter: int) -> None:
 
 
 def _air(config: Config) -> AIRConfig:
-    if not isinstance(config.model, AIRConfig):
+    """The model's shape, if there are windows to choose.
+
+    Raises:
+        UserError: it has no objects.
+    """
+    if kind_of(config.model).detect is None:
         raise UserError("--object-size chooses for AIR and DAIR; name --preset dair")
-    return config.model
+    return cast(AIRConfig, config.model)
 
 
 def _batch(model: AIRConfig) -> int:

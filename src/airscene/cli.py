@@ -17,9 +17,8 @@ from airscene import figures
 from airscene.__main__ import INTERRUPTED
 from airscene.arguments import given_flags, parse_command, parse_known, with_home
 from airscene.chooser import choose
-from airscene.config import Config, load_config
+from airscene.config import Config
 from airscene.data import Scenes, as_scenes, compose_split, load_images, save_scenes
-from airscene.detections import detect
 from airscene.effects import check_effects
 from airscene.errors import UserError
 from airscene.experiments import reproduce
@@ -45,6 +44,7 @@ from airscene.runs import (
     test_scenes,
     train_run,
 )
+from airscene.runs.config_file import load_config
 from airscene.seeds import Purpose, global_stream
 from airscene.terminal import lasting_output
 
@@ -151,7 +151,7 @@ class Infer:
         if not self.paths:
             raise UserError("PATH is missing; name an image, a folder, .npy or .npz")
         run = load_run(self.run_folder, best_device())
-        model, canvas = run.counting_model(), run.config.model
+        detect, canvas = run.detector(), run.config.model
         check_writable(self.out)
         if self.overlay:
             check_writable(self.overlay / "0.png")
@@ -161,7 +161,7 @@ class Infer:
         rows = []
         for images in inputs:
             scenes, scale = as_scenes(images, (canvas.channels, canvas.height, canvas.width))
-            found = detect(model, scenes.pixels(), self.max_objects)
+            found = detect(scenes.pixels(), self.max_objects)
             part = predictions(images, found, scale)
             if self.overlay:
                 save_overlays(self.overlay, images, part, len(rows))
@@ -199,8 +199,7 @@ class Generate:
         check_writable(picture)
         check_writable(arrays)
         with global_stream(Purpose.GENERATION, self.seed):
-            drawn = run.model.generate(self.n)
-        canvas, count = drawn if isinstance(drawn, tuple) else (drawn, None)  # DRAW has no count
+            canvas, count = run.model.generate(self.n)
         canvas = canvas.clamp(0, 1)
         shown = canvas[:MOST_PICTURED].numpy()
         figure = figures.scenes_grid(shown, min(8, len(shown)))

@@ -1,26 +1,15 @@
-"""The whole configuration of a run, its presets, and its form on disk."""
+"""The whole configuration of a run."""
 
-import dataclasses
-import json
-import typing
 from dataclasses import dataclass, field
-from pathlib import Path
-from types import UnionType
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from tyro.conf import AvoidSubcommands
-
-from airscene.baselines.draw import DRAWConfig
 from airscene.data import SceneConfig
 from airscene.errors import UserError
 from airscene.estimators import ESTIMATORS, EstimationConfig
-from airscene.files import read_text, write_text
 from airscene.models.air import AIRConfig
+from airscene.models.base import ModelConfig
 from airscene.ranges import SEED, Range, check_ranges, in_turn, within
 from airscene.schedules import PROGRESS, Points, check
-
-# one flag a field of the model that the preset names, and no subcommand to choose it
-Model = AvoidSubcommands[AIRConfig | DRAWConfig]
 
 
 @dataclass(frozen=True)
@@ -73,12 +62,14 @@ class TrainingConfig:
 
 @dataclass(frozen=True)
 class Config:
-    """Everything that decides what a run computes."""
+    """Everything that decides what a run computes.
+
+    The class of `model` decides the kind of model: see `airscene.kinds`.
+    """
 
     scenes: SceneConfig = field(default_factory=SceneConfig)
     """The scenes to compose, unless the user's own images are given."""
-    model: Model = field(default_factory=AIRConfig)
-    """The model: AIR, with or without feedback, or DRAW."""
+    model: ModelConfig = field(default_factory=AIRConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     """The training."""
     data: str = ""
@@ -101,65 +92,3 @@ class Config:
                 f"--estimation.samples is {self.estimation.samples}; vimco compares an image's "
                 f"samples with each other and needs at least 2"
             )
-
-
-def save_config(config: Config, path: Path) -> Path:
-    """Writes the resolved configuration as JSON."""
-    return write_text(path, json.dumps(dataclasses.asdict(config), indent=2) + "\n")
-
-
-def load_config(path: Path) -> Config:
-    """Reads a configuration that `save_config` wrote.
-
-    Raises:
-        UserError: the file is missing, is not JSON, or has a field that is unknown or out of range.
-    """
-    try:
-        values = json.loads(read_text(path))
-    except FileNotFoundError as error:
-        raise UserError(f"{path} does not exist; name the folder of a run") from error
-    except (OSError, ValueError, RecursionError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"{path} cannot be read as JSON ({reason}); restore it") from error
-    try:
-        return _build(Config, values)
-    except (TypeError, KeyError) as error:
-        raise UserError(f"{path} is no configuration of this version: {error}") from error
-
-
-def _build(kind: Any, value: Any, name: str = "") -> Any:
-    """The value as the annotated type: JSON knows neither dataclasses nor tuples."""
-    if isinstance(kind, UnionType) and isinstance(value, dict):
-        kind = max(typing.get_args(kind), key=lambda some: _shared(some, value))
-    if dataclasses.is_dataclass(kind) and isinstance(value, dict):
-        hints, prefix = typing.get_type_hints(kind), name and f"{name}."
-        for unknown in value.keys() - hints.keys():
-            raise TypeError(f"{prefix}{unknown} is unknown")
-        return kind(**{k: _build(hints[k], part, prefix + k) for k, part in value.items()})  # type: ignore[operator]
-    value = _tuple(value)
-    if not _fits(kind, value):
-        raise TypeError(f"{name or 'the whole'} is {value!r}")
-    return value
-
-
-def _shared(kind: Any, value: dict[str, Any]) -> int:
-    """How many of the names are fields of a dataclass."""
-    return len(value.keys() & {field.name for field in dataclasses.fields(kind)})
-
-
-def _fits(kind: Any, value: Any) -> bool:
-    """Whether a value without lists is of the annotated type."""
-    origin, parts = typing.get_origin(kind), typing.get_args(kind)
-    if origin is Literal:
-        return value in parts
-    if origin is tuple and parts[-1] is Ellipsis:
-        return isinstance(value, tuple) and all(_fits(parts[0], part) for part in value)
-    if origin is tuple:
-        return (
-            isinstance(value, tuple) and len(value) == len(parts) and all(map(_fits, parts, value))
-        )
-    return type(value) is kind or (kind is float and type(value) is int)
-
-
-def _tuple(value: Any) -> Any:
-    return tuple(map(_tuple, value)) if isinstance(value, list) else value

@@ -10,6 +10,7 @@ section 2.1; Kosiorek 2017 calls it a modified geometric).
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -73,6 +74,22 @@ def presence_of(count: Int[Tensor, "*batch"], steps: int) -> Float[Tensor, "*bat
     """The presence mask of n: n ones, then zeros, with shape (*, N)."""
     present = torch.arange(steps, device=count.device) < count[..., None]
     return present.to(torch.get_default_dtype())
+
+
+def elbo(
+    posterior: CountPosterior,
+    score: Callable[[Float[Tensor, "counts batch steps"]], Float[Tensor, "counts batch"]],
+) -> Float[Tensor, "batch"]:
+    """The bound E_q(n) [score(n) - log q(n)] with n summed out, differentiable, shape (B,).
+
+    Args:
+        posterior: q(n | x), with logits of shape (B, N).
+        score: log p(x, z, n) - log q(z | x) of presence masks, (N + 1, B, N) -> (N + 1, B).
+    """
+    rows, steps = posterior.logits.shape
+    masks = all_presences(steps, posterior.logits.device).expand(-1, rows, -1)
+    log_q = posterior.log_probs.T  # (N + 1, B)
+    return (log_q.exp() * (score(masks) - log_q)).sum(0)
 
 
 def all_presences(steps: int, device: torch.device) -> Float[Tensor, "counts 1 steps"]:

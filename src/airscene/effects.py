@@ -3,11 +3,10 @@
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 
-from airscene.baselines.draw import DRAWConfig
 from airscene.config import Config
 from airscene.errors import UserError
 from airscene.estimators import SETTINGS, EstimationConfig
-from airscene.models.air import AIRConfig
+from airscene.kinds import kind_of
 from airscene.ranges import flag_of
 
 
@@ -19,6 +18,7 @@ class Rule:
         holds: of the configuration, and whether the images are the user's own.
         flags: as tyro shows them; one that ends with a dot stands for all that begin so.
         reason: why they have no effect, and what to do, in words that follow "has no effect: ".
+            `{model}` stands for the title of the kind of model.
     """
 
     holds: Callable[[Config, bool], bool]
@@ -30,10 +30,6 @@ class Rule:
         return any(
             flag == some or (some[-1] == "." and flag.startswith(some)) for some in self.flags
         )
-
-
-def _draws(config: Config, has_data: bool) -> bool:
-    return isinstance(config.model, DRAWConfig)
 
 
 def _unread(setting: str) -> Rule:
@@ -88,27 +84,13 @@ RULES = (
         "--scenes.counts allows for one object at most; leave it out or name more",
     ),
     Rule(
-        _draws,
+        lambda config, has_data: kind_of(config.model).detect is None,
         ("--estimator", "--estimation.", "--training.prior-odds"),
-        "DRAW infers no count; leave it out or name a preset of AIR or DAIR",
-    ),
-    Rule(
-        lambda config, has_data: (
-            isinstance(config.model, DRAWConfig) and config.model.likelihood == "bernoulli"
-        ),
-        ("--model.sigma",),
-        "--model.likelihood bernoulli has no spread; leave one of them out",
-    ),
-    Rule(
-        lambda config, has_data: (
-            isinstance(config.model, AIRConfig) and config.model.feedback == "residual"
-        ),
-        ("--model.lstm",),
-        "--model.feedback residual has no LSTM; leave one of them out",
+        "{model} infers no count; leave it out or name a preset of AIR or DAIR",
     ),
     *(_unread(field.name) for field in fields(EstimationConfig)),
 )
-"""Every rule there is; of those that refuse a flag, the first gives the reason."""
+"""The rules of all models; of those that refuse a flag, the first gives the reason."""
 
 
 def check_effects(config: Config, given: frozenset[str], has_data: bool) -> None:
@@ -124,7 +106,12 @@ def check_effects(config: Config, given: frozenset[str], has_data: bool) -> None
         UserError: the message names the first such flag, why it has no effect, and the fix.
     """
     holding = [rule for rule in RULES if rule.holds(config, has_data)]
+    title = kind_of(config.model).title
+    idle = {flag_of("--model.", name): reason for name, reason in config.model.idle().items()}
     for flag in sorted(given):
-        for rule in holding:
-            if rule.names(flag.replace(".no-", ".", 1)):
-                raise UserError(f"{flag} has no effect: {rule.reason}")
+        name = flag.replace(".no-", ".", 1)
+        reasons = [rule.reason.format(model=title) for rule in holding if rule.names(name)]
+        if name in idle:
+            reasons.append(idle[name])
+        if reasons:
+            raise UserError(f"{flag} has no effect: {reasons[0]}")

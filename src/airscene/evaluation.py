@@ -7,11 +7,10 @@ import torch
 from torch import Tensor
 
 from airscene import metrics
-from airscene.baselines.draw import DRAW, Drawing
 from airscene.data import Scenes
-from airscene.detections import Detections, detect
-from airscene.estimators import expected_bound
-from airscene.models.air import AIR
+from airscene.detections import Detections
+from airscene.kinds import kind_of
+from airscene.models.base import Model
 from airscene.passes import inference_batch
 from airscene.seeds import Purpose, global_stream
 
@@ -19,12 +18,12 @@ BATCH = 256
 
 
 def evaluate(
-    model: AIR | DRAW, scenes: Scenes, samples: int = 100, bound_scenes: int = 1000
+    model: Model, scenes: Scenes, samples: int = 100, bound_scenes: int = 1000
 ) -> dict[str, Any]:
     """Counts, boxes, bounds and speed on held-out scenes.
 
     Args:
-        model: a trained model; DRAW has no objects, so that it has bounds alone.
+        model: a trained model; one without objects has bounds alone.
         scenes: what to evaluate on; without truth, the figures that need it are absent.
         samples: importance samples K of the tighter bound.
         bound_scenes: scenes of the K-sample bound, the first ones, as it costs K passes.
@@ -33,7 +32,7 @@ def evaluate(
         Plain numbers by name, ready for JSON; every bound in nats with the Gaussian's constant.
     """
     images = scenes.pixels()
-    found, speed = objects(model, scenes) if isinstance(model, AIR) else ({}, {})
+    found, speed = objects(model, scenes)
     with global_stream(Purpose.EVALUATION, 0):  # the same noise for every run, so that runs compare
         bounds = elbo(model, images), bound(model, images[:bound_scenes], samples)
     return {
@@ -47,10 +46,31 @@ def evaluate(
     }
 
 
-def objects(model: AIR, scenes: Scenes) -> tuple[dict[str, Any], dict[str, float]]:
-    """What is found in scenes and how well it agrees with the truth; and how fast it is found."""
+def validate(model: Model, scenes: Scenes) -> dict[str, float]:
+    """The ELBO of held-out scenes and, if there is a count and a truth, the count accuracy.
+
+    Args:
+        model: a model in training.
+        scenes: held-out scenes, with or without truth.
+    """
+    table = {"elbo": elbo(model, scenes.pixels())}
+    detect = kind_of(model.config).detect
+    if detect is not None and scenes.count is not None:
+        count = detect(model, scenes.pixels(), None).count
+        table["count_accuracy"] = metrics.count_accuracy(scenes.count, count)
+    return table
+
+
+def objects(model: Model, scenes: Scenes) -> tuple[dict[str, Any], dict[str, float]]:
+    """What is found in scenes and how well it agrees with the truth; and how fast it is found.
+
+    Both tables are empty of a model without objects.
+    """
+    detect = kind_of(model.config).detect
+    if detect is None:
+        return {}, {}
     started = time.perf_counter()
-    found = detect(model, scenes.pixels(), batch=BATCH)
+    found = detect(model, scenes.pixels(), None)
     seconds = time.perf_counter() - started
     histogram = {"count_histogram": found.count.bincount().tolist()}
     return agreement(scenes, found) | histogram, {"images_per_second": len(scenes) / seconds}
@@ -80,23 +100,18 @@ def counted(values: Tensor, count: Tensor) -> list[Tensor]:
     return [value[:n] for value, n in zip(values, count.tolist(), strict=True)]
 
 
-def elbo(model: AIR | DRAW, images: Tensor) -> float:
+def elbo(model: Model, images: Tensor) -> float:
     """Mean ELBO in nats, n summed out and one sample of the other latents an image."""
-    return _mean(lambda part: _elbo(model, part), images, model)
+    return _mean(model.elbo, images, model)
 
 
-def bound(model: AIR | DRAW, images: Tensor, samples: int) -> float:
+def bound(model: Model, images: Tensor, samples: int) -> float:
     """Mean importance-weighted bound in nats, of so many samples an image."""
     return _mean(lambda part: model.log_likelihood(part, samples), images, model)
 
 
-def _elbo(model: AIR | DRAW, images: Tensor) -> Tensor:
-    found = model.infer(images, sample=True)
-    return found.elbo if isinstance(found, Drawing) else expected_bound(found)
-
-
-def _mean(value, images: Tensor, model: AIR | DRAW) -> float:
-    device = next(model.parameters()).device
+def _mean(value, images: Tensor, model: Model) -> float:
     rows = inference_batch(model.config, model.config.steps, BATCH)
     with torch.no_grad():
-        return float(torch.cat([value(part.to(device)) for part in images.split(rows)]).mean())
+        parts = [value(part.to(model.device)) for part in images.split(rows)]
+        return float(torch.cat(parts).mean())

@@ -5,12 +5,13 @@ from dataclasses import replace
 
 import torch
 
-from airscene.baselines.draw import DRAWConfig
 from airscene.config import Config
 from airscene.data.composer import FEW, PIXELS, ROUND_PIXELS
 from airscene.errors import UserError
-from airscene.passes import FLOAT, free_bytes, gigabytes, kept_bytes
-from airscene.training.objectives import make_objective
+from airscene.kinds import make_objective
+from airscene.models.base import FLOAT
+from airscene.passes import free_bytes, gigabytes
+from airscene.ranges import flag_of
 
 WEIGHTS, ACTIVATIONS = "weights and optimiser", "activations"
 COMPOSING, TRAINING = "composing scenes", "training scenes"
@@ -23,9 +24,9 @@ SPRITE = 28  # pixels along a side of the larger sprites
 def training_bytes(config: Config) -> dict[str, int]:
     """About how many bytes each part of a training takes, by the name of the part.
 
-    Weights count four times, for their gradient and Adam's two moments; `passes.kept_bytes` tells
-    how well the activations are known. Scenes count as bytes, twice while they are put together;
-    held-out ones also as floats, with their reconstruction. Nothing is allocated.
+    Weights count four times, for their gradient and Adam's two moments. How well the activations
+    are known is told at `ModelConfig.kept_bytes`. Scenes count as bytes, twice while they are put
+    together; held-out ones also as floats, with their reconstruction. Nothing is allocated.
 
     Args:
         config: the configuration. Its canvas is that of the scenes if they are composed; of the
@@ -39,10 +40,9 @@ def training_bytes(config: Config) -> dict[str, int]:
         )
     with torch.device("meta"):
         objective = make_objective(config)
-    samples = 1 if isinstance(config.model, DRAWConfig) else objective.noise_shape[0]
     parts = {
         WEIGHTS: 4 * FLOAT * sum(weight.numel() for weight in objective.parameters()),
-        ACTIVATIONS: config.training.batch * samples * kept_bytes(config.model),
+        ACTIVATIONS: config.training.batch * objective.samples * config.model.kept_bytes,
     }
     return parts if config.data else parts | _scene_bytes(config)
 
@@ -79,17 +79,13 @@ def _check(config: Config, needed: dict[str, int], device: torch.device) -> None
 def _flags(config: Config) -> dict[str, str]:
     """The flag that makes each part smaller."""
     return {
-        WEIGHTS: "--model.lstm" if _has_lstm(config) else "--model.hidden",
+        WEIGHTS: flag_of("--model.", config.model.size_field),
         ACTIVATIONS: "--training.batch" if config.training.batch > 1 else "--model.steps",
         COMPOSING: "--scenes.canvas",
         TRAINING: "--scenes.train-size",
         VALIDATION: "--training.validation-scenes",
         TEST: "--scenes.test-size",
     }
-
-
-def _has_lstm(config: Config) -> bool:
-    return isinstance(config.model, DRAWConfig) or config.model.feedback == "none"
 
 
 def _scene_bytes(config: Config) -> dict[str, int]:

@@ -2,10 +2,10 @@
 
 from dataclasses import replace
 
-from airscene.baselines.draw import DRAWConfig
 from airscene.config import Config, TrainingConfig
 from airscene.data import SceneConfig
 from airscene.models.air import AIRConfig
+from airscene.models.draw import DRAWConfig
 
 # Windows of DAIR touch objects from the start, so that no digit is split while presence is cheap;
 # presence then gets dear before the windows have settled, so that leftovers are not counted.

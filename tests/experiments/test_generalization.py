@@ -5,7 +5,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from airscene.baselines.draw import DRAWConfig
 from airscene.errors import UserError
 from airscene.experiments import unseen
 from airscene.experiments.generalization import (
@@ -18,6 +17,7 @@ from airscene.experiments.generalization import (
 )
 from airscene.experiments.generalization_tables import accuracy, confusion, mean_accuracy, summary
 from airscene.experiments.unseen import ExamConfig
+from airscene.models.draw import DRAWConfig
 
 
 @pytest.fixture

@@ -16,8 +16,9 @@ from airscene.experiments.gradients import (
     group_labels,
     summarise,
 )
+from airscene.kinds import make_objective
 from airscene.models.air import AIR
-from airscene.training.objectives import AIRObjective, make_objective
+from airscene.training.objectives import AIRObjective
 
 
 class NoisySlope(Estimator):

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from airscene.errors import UserError
+from airscene.models.draw import DRAWConfig
 from airscene.report import FIGURES
 from airscene.runs import load_run, train_run
 from airscene.runs.folder import INCOMING, LOCK, check_folder, finish_replacing, own_files, owned
@@ -215,8 +216,22 @@ def test_a_refused_resume_leaves_the_run_as_it_was(run, kind):
     assert tree(run) == before
 
 
+def test_a_run_of_the_last_release_which_names_no_kind_goes_on(run):
+    values = json.loads((run / "config.json").read_text())
+    assert values["model"].pop("kind") == "air"
+    (run / "config.json").write_text(json.dumps(values))
+    assert train_run(load_config_of(run), run, resume=True) == "done: 4 iterations"
+    assert json.loads((run / "config.json").read_text())["model"]["kind"] == "air"
+
+
+def test_a_run_does_not_go_on_with_another_kind_of_model(run, tiny):
+    other = replace(tiny, model=DRAWConfig(height=16, width=16))
+    with pytest.raises(UserError, match=r"--model\.kind is air there and draw here"):
+        train_run(other, run, resume=True)
+
+
 def load_config_of(run: Path):
-    from airscene.config import load_config
+    from airscene.runs.config_file import load_config
 
     return load_config(run / "config.json")
 

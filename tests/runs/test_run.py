@@ -9,7 +9,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from airscene.config import Config, TrainingConfig, load_config
+from airscene.config import Config, TrainingConfig
 from airscene.data import SceneConfig, Scenes, compose_split, save_scenes
 from airscene.errors import UserError
 from airscene.models.air import AIRConfig
@@ -23,6 +23,7 @@ from airscene.runs import (
     train_run,
 )
 from airscene.runs import test_scenes as held_out_scenes
+from airscene.runs.config_file import load_config
 from airscene.training.streams import FixedScenes, FreshScenes
 
 TINY = Config(

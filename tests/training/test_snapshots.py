@@ -7,7 +7,8 @@ import torch
 from airscene.data import Scenes
 from airscene.errors import UserError
 from airscene.figures import View
-from airscene.training.snapshots import load_snapshots, load_view, save_view, telling
+from airscene.findings import telling
+from airscene.training.snapshots import load_snapshots, load_view, save_view
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from jaxtyping import Float
 from torch import Tensor
 
+from airscene import counts
 from airscene.counts import all_presences
 from airscene.estimators.base import Estimate, Estimator, Evidence
 
@@ -25,8 +26,7 @@ class Enumerate(Estimator):
 
 def expected_bound(evidence: Evidence) -> Float[Tensor, "batch"]:
     """The ELBO with n summed out exactly, differentiable, with shape (B,)."""
-    log_q = evidence.posterior.log_probs.T  # (N + 1, B)
-    return (log_q.exp() * (evidence.score(every_presence(evidence)) - log_q)).sum(0)
+    return counts.elbo(evidence.posterior, evidence.score)
 
 
 def every_presence(evidence: Evidence) -> Float[Tensor, "counts rows steps"]:

@@ -6,7 +6,6 @@ again, so that the same command goes on where it was stopped.
 """
 
 import dataclasses
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,11 +21,17 @@ from airscene.experiments.pieces import begin, finish, read_piece, write_piece
 from airscene.experiments.pool import Pool, pool_size
 from airscene.experiments.unseen import ExamConfig, UnseenTask, examine
 from airscene.files import write_text, write_whole
-from airscene.models.air import AIRConfig, scale_of
 from airscene.presets import PRESETS
 from airscene.training.snapshots import load_view
 
 AIR_STEPS = 800  # of AIR's training, half as many as DAIR's
+
+SMALL = {
+    "AIR": {"lstm": 16, "glimpse": 8, "hidden": 16},
+    "DAIR": {"lstm": 16, "glimpse": 8, "hidden": 16},
+    "DRAW": {"lstm": 16, "steps": 4},
+}
+"""Sizes of the models of a smoke test."""
 
 Key = tuple[str, str, int]  # split, model, seed
 
@@ -91,7 +96,7 @@ def quick_experiment() -> GeneralizationExperiment:
     full = full_experiment()
     return replace(
         full,
-        models={name: _small(config) for name, config in full.models.items()},
+        models={name: _small(config, SMALL[name]) for name, config in full.models.items()},
         splits={
             name: replace(split, canvas=(32, 32) if name != "many" else (64, 64), seeds=1)
             for name, split in SPLITS.items()
@@ -156,12 +161,7 @@ def tasks_of(
 
 def training_of(config: Config, split: Split, seed: int) -> Config:
     """A training on the counts and the canvas of a split, windows keeping their size in pixels."""
-    model = config.model
-    if isinstance(model, AIRConfig):
-        enlarged = min(split.canvas) / min(config.scenes.canvas)
-        mean, std = model.scale_prior
-        share = 1 / (1 + math.exp(-mean)) / enlarged
-        model = replace(model, scale_prior=(round(scale_of(share), 3), std))
+    model = config.model.enlarged(min(split.canvas) / min(config.scenes.canvas))
     height, width = split.canvas
     return replace(
         config,
@@ -194,15 +194,11 @@ def draw(results: dict[str, Any], tasks: dict[Key, UnseenTask], out: Path) -> It
         yield write_whole(out / f"{name}-by-count.png", figure.savefig)
 
 
-def _small(config: Config) -> Config:
-    """A training of a few steps on digits that need no download."""
+def _small(config: Config, sizes: dict[str, int]) -> Config:
+    """A training of a few steps on digits that need no download, of a model of these sizes."""
     few = dict(iterations=4, batch=8, log_every=2, validate_every=2, validation_scenes=20)
     scenes = replace(PRESETS["digits"].scenes, train_size=100, test_size=50)
-    model = replace(config.model, lstm=16)
-    if isinstance(model, AIRConfig):
-        model = replace(model, glimpse=8, hidden=16)
-    else:
-        model = replace(model, steps=4)
+    model = replace(config.model, **sizes)
     return Config(scenes, model, replace(config.training, **few))
 
 

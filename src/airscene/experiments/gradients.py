@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -81,8 +82,7 @@ class VarianceTask:
     @property
     def air(self) -> AIRConfig:
         """The model, which must be AIR: the groups are those of its parameters."""
-        assert isinstance(self.base.model, AIRConfig)
-        return self.base.model
+        return cast(AIRConfig, self.base.model)
 
     @property
     def live(self) -> Path:

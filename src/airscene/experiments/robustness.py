@@ -10,7 +10,7 @@ import itertools
 import statistics
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -155,9 +155,9 @@ def carry_out(experiment: RobustnessExperiment, out: Path, data_dir: Path | None
 
 def training_of(base: Config, cell: Cell, seed: int) -> Config:
     """The training of a combination."""
-    assert isinstance(base.model, AIRConfig)
+    _, std = cast(AIRConfig, base.model).scale_prior
     share = min(0.9, cell.window * FITTING * cell.digit / cell.canvas)
-    scale_prior = (round(scale_of(share), 3), base.model.scale_prior[1])
+    scale_prior = (round(scale_of(share), 3), std)
     sides = dict(height=cell.canvas, width=cell.canvas, glimpse=min(20, cell.digit))
     model = replace(base.model, **sides, sigma=cell.sigma, scale_prior=scale_prior)
     size = cell.digit * base.scenes.scale_mean

@@ -8,18 +8,16 @@ import numpy as np
 from torch import Tensor
 
 from airscene import evaluation, metrics
-from airscene.baselines.draw import DRAW
-from airscene.baselines.probes import Probe, draw_features, fit_probes
 from airscene.config import Config
 from airscene.data import Scenes, compose_split
-from airscene.detections import detect
 from airscene.experiments.machine import best_device
 from airscene.experiments.pieces import logged, write_piece
+from airscene.experiments.probes import Probe, fit_probes, posterior_means
 from airscene.experiments.reference import ReferenceTask, stage_path, stage_step, train_reference
-from airscene.models.air import AIR
+from airscene.kinds import kind_of, make_objective
+from airscene.models.base import Model
 from airscene.seeds import Purpose, global_stream
 from airscene.training.checkpoints import load_model
-from airscene.training.objectives import make_objective
 from airscene.training.snapshots import save_view, take_view
 
 SHOWN = 8  # scenes of the picture
@@ -41,7 +39,7 @@ class ExamConfig:
     bound_scenes: int = 200
     """Held-out scenes of each count for the bound."""
     labelled: int = 5000
-    """Scenes of the training counts whose labels the probes of DRAW learn from."""
+    """Scenes of the training counts whose labels probes learn from."""
 
 
 @dataclass(frozen=True)
@@ -105,14 +103,14 @@ def examine(task: UnseenTask) -> None:
             stage_path(task.folder, stage).unlink(missing_ok=True)
 
 
-def _load(task: UnseenTask, stage: float) -> AIR | DRAW:
+def _load(task: UnseenTask, stage: float) -> Model:
     """The model at a stage."""
     model = make_objective(task.config).model
     load_model(stage_path(task.folder, stage), model)
     return model.to(best_device()).eval()
 
 
-def _curve(task: UnseenTask, models: dict[float, AIR | DRAW]) -> list[dict[str, float]]:
+def _curve(task: UnseenTask, models: dict[float, Model]) -> list[dict[str, float]]:
     """How the model at each stage does on unseen counts."""
     scenes = task.scenes(task.unseen, task.exam.stage_scenes)
     return [
@@ -121,25 +119,26 @@ def _curve(task: UnseenTask, models: dict[float, AIR | DRAW]) -> list[dict[str, 
     ]
 
 
-def _on_unseen(task: UnseenTask, scenes: Scenes, model: AIR | DRAW) -> dict[str, float]:
+def _on_unseen(task: UnseenTask, scenes: Scenes, model: Model) -> dict[str, float]:
     """Bound, if the model has one of such scenes, and count accuracy, if it counts."""
     row = {}
     if _has_bound(model, max(task.unseen)):
         row["elbo"] = evaluation.elbo(model, scenes.pixels())
-    if isinstance(model, AIR) and scenes.count is not None:
+    detect = kind_of(model.config).detect
+    if detect is not None and scenes.count is not None:
         count = detect(model, scenes.pixels(), task.exam.steps).count
         row["count_accuracy"] = metrics.count_accuracy(scenes.count, count)
     return row
 
 
-def _by_count(task: UnseenTask, model: AIR | DRAW) -> dict[str, Any]:
+def _by_count(task: UnseenTask, model: Model) -> dict[str, Any]:
     """Of each true count, seen or not, what was inferred and the bounds."""
     counter = _Counter(task, model)
     counts = sorted({*task.config.scenes.counts, *task.unseen})
     return {str(n): _one_count(task, model, counter, n) for n in counts}
 
 
-def _one_count(task: UnseenTask, model: AIR | DRAW, counter: "_Counter", n: int) -> dict[str, Any]:
+def _one_count(task: UnseenTask, model: Model, counter: "_Counter", n: int) -> dict[str, Any]:
     scenes, exam = task.scenes((n,), task.exam.scenes), task.exam
     images = scenes.pixels()
     few = images[: exam.bound_scenes]
@@ -154,26 +153,27 @@ def _one_count(task: UnseenTask, model: AIR | DRAW, counter: "_Counter", n: int)
     }
 
 
-def _has_bound(model: AIR | DRAW, n: int) -> bool:
+def _has_bound(model: Model, n: int) -> bool:
     """Whether scenes of n objects are possible under the model, whose N is that of training."""
-    return isinstance(model, DRAW) or n <= model.config.steps
+    return kind_of(model.config).detect is None or n <= model.config.steps
 
 
 class _Counter:
     """Counts by the model itself or, where it does not count, by probes of its latents."""
 
-    def __init__(self, task: UnseenTask, model: AIR | DRAW):
+    def __init__(self, task: UnseenTask, model: Model):
         self.model, self.steps = model, task.exam.steps
+        self.detect = kind_of(model.config).detect
         self.probes: dict[str, Probe] = {}
-        if isinstance(model, DRAW):
+        if self.detect is None:
             labelled = task.scenes(task.config.scenes.counts, task.exam.labelled, LABEL_SEED)
             assert labelled.count is not None
-            features = draw_features(model, labelled.pixels())
+            features = posterior_means(model, labelled.pixels())
             self.probes = fit_probes(features, labelled.count.numpy())
 
     def count(self, images: Tensor) -> dict[str, np.ndarray]:
         """The count of each image, by the name of what counted."""
-        if isinstance(self.model, AIR):
-            return {"model": detect(self.model, images, self.steps).count.numpy()}
-        features = draw_features(self.model, images)
+        if self.detect is not None:
+            return {"model": self.detect(self.model, images, self.steps).count.numpy()}
+        features = posterior_means(self.model, images)
         return {name: probe.count(features) for name, probe in self.probes.items()}

@@ -16,7 +16,7 @@ That of AIR is the whole derivative.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Annotated, Literal, cast
 
@@ -28,7 +28,8 @@ from torch.distributions import Normal, kl_divergence
 
 from airscene import counts, spatial
 from airscene.counts import CountPosterior
-from airscene.models.attention import Recurrent, Search
+from airscene.models.attention import CELL, FILTERS, POINTS, Recurrent, Search
+from airscene.models.base import FLOAT, Model, ModelConfig
 from airscene.networks import MLP, normal
 from airscene.ranges import Range, check_ranges, in_turn, within
 
@@ -44,7 +45,7 @@ COUNT_PRIORS = {"geometric": counts.truncated_geometric, "binomial": counts.bino
 
 
 @dataclass(frozen=True)
-class AIRConfig:
+class AIRConfig(ModelConfig):
     """The model's shape and its priors."""
 
     steps: Annotated[int, *in_turn(STEPS)] = 3
@@ -76,6 +77,32 @@ class AIRConfig:
 
     def __post_init__(self):
         check_ranges(self, "--model.")
+
+    @property
+    def kept_bytes(self) -> int:
+        """See `ModelConfig.kept_bytes`."""
+        return FLOAT * self.steps * _step_floats(self)
+
+    def pass_bytes(self, steps: int) -> int:
+        """See `ModelConfig.pass_bytes`; most of it is what each step paints, and its box."""
+        return FLOAT * steps * (2 * self.channels + 7) * self.height * self.width
+
+    @property
+    def size_field(self) -> str:
+        """See `ModelConfig.size_field`."""
+        return "lstm" if self.feedback == "none" else "hidden"
+
+    def enlarged(self, factor: float) -> "AIRConfig":
+        """See `ModelConfig.enlarged`: windows are a share of the canvas, which shrinks."""
+        mean, std = self.scale_prior
+        share = 1 / (1 + math.exp(-mean)) / factor
+        return replace(self, scale_prior=(round(scale_of(share), 3), std))
+
+    def idle(self) -> dict[str, str]:
+        """See `ModelConfig.idle`."""
+        if self.feedback == "none":
+            return {}
+        return {"lstm": "--model.feedback residual has no LSTM; leave one of them out"}
 
 
 @dataclass(frozen=True)
@@ -159,6 +186,11 @@ class Inference:
         return _canvas(self.objects, count)
 
     @property
+    def elbo(self) -> Float[Tensor, "batch"]:
+        """The bound on log p(x) in nats, n summed out and z sampled once, shape (B,)."""
+        return counts.elbo(self.posterior, self.score)
+
+    @property
     def context(self) -> Float[Tensor, "batch pixels"]:
         """What the network reads: the image, shape (B, C H W)."""
         return self.image.flatten(1)
@@ -192,7 +224,7 @@ class Inference:
         return half + half.mT - half.detach()
 
 
-class AIR(nn.Module):
+class AIR(Model[AIRConfig]):
     """The model and its inference network.
 
     Args:
@@ -247,6 +279,7 @@ class AIR(nn.Module):
         self,
         image: Float[Tensor, "batch channels height width"],
         steps: int | None = None,
+        *,
         sample: bool = False,
     ) -> Inference:
         """The posterior over scenes: its means, or one sample.
@@ -290,6 +323,11 @@ class AIR(nn.Module):
         where = prior.where.sample((number, self.config.steps))
         what = torch.randn(number, self.config.steps, self.config.what, device=count.device)
         return _canvas(self.paint(where, what), count), count
+
+    @torch.no_grad()
+    def elbo(self, image: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch"]:
+        """See `Model.elbo`; n is summed out."""
+        return self.infer(image, sample=True).elbo
 
     @torch.no_grad()
     def log_likelihood(self, image: Float[Tensor, "batch channels height width"], samples: int):
@@ -391,6 +429,24 @@ def scale_of(share: float) -> float:
         share: side of the window over the shorter side of the canvas, between 0 and 1.
     """
     return math.log(share / (1 - share))
+
+
+def _step_floats(c: AIRConfig) -> int:
+    """Floats that a step of AIR or DAIR keeps of an image in training."""
+    sides, pixels = c.height + c.width, c.channels * c.height * c.width
+    patch = c.channels * c.glimpse**2
+    windows = 4 * c.glimpse * sides + c.channels * c.glimpse * sides  # of a crop and a paste
+    networks = 8 * c.hidden + 3 * patch + 8 * c.what
+    found = windows + networks + 4 * pixels + 8 * (c.steps + 1)  # masks and the Gram matrix
+    return found + (12 * c.lstm if c.feedback == "none" else _search_floats(c))
+
+
+def _search_floats(c: AIRConfig) -> int:
+    """Floats that a step of the search keeps: the residual, the glance, the salience."""
+    side = min(c.height, c.width) / (1 + math.exp(-c.scale_prior[0]))
+    reduced = c.height * c.width * min(1.0, POINTS / side) ** 2
+    glance = 2 * (1 + c.channels) * c.glimpse * (c.height + c.width)
+    return round(3 * c.channels * c.height * c.width + glance + 4 * FILTERS * reduced / CELL**2)
 
 
 def _canvas(objects: Tensor, count: Tensor) -> Tensor:

@@ -8,16 +8,16 @@ import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import filelock
 
-from airscene.config import Config, load_config
+from airscene.config import Config
 from airscene.errors import UserError
 from airscene.files import sweep, writing
 from airscene.report import FIGURES
+from airscene.runs.config_file import load_config, plain
 from airscene.training.checkpoints import is_checkpoint
 from airscene.training.logging import METRICS, TENSORBOARD
 from airscene.training.loop import CHECKPOINT
@@ -245,7 +245,7 @@ def _kind(path: Path) -> str:
 def _check_resumed(out: Path, config: Config) -> None:
     if not holds_run(out):
         raise UserError(f"--resume: {out} holds no run; check --out, or train without --resume")
-    changed = differences(asdict(load_config(out / CONFIG)), asdict(config))
+    changed = differences(plain(load_config(out / CONFIG)), plain(config))
     if changed:
         raise UserError(f"--resume: {out} was trained with another configuration: {changed[0]}")
 

@@ -4,25 +4,18 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-
-from airscene.baselines.draw import DRAW
 from airscene.data import Scenes
-from airscene.detections import Detections, detect
 from airscene.errors import UserError
 from airscene.evaluation import evaluate
-from airscene.figures import View
 from airscene.files import finite, is_number, read_json, write_json
-from airscene.models.air import AIR
+from airscene.kinds import kind_of
 from airscene.report import ReportData, write_report
 from airscene.runs.folder import EVALUATION
 from airscene.runs.run import Run
-from airscene.spatial import window_box
 from airscene.training.logging import read_metrics
-from airscene.training.snapshots import load_snapshots, take_view, telling
+from airscene.training.snapshots import load_snapshots
 
-MISTAKES, REPORT_SCENES = 8, 2000
+REPORT_SCENES = 2000
 NUMBERS_OF = ("step", "scenes", "bound_samples", "bound_scenes")  # what is counted, in the table
 MOST = 2**53  # above, floats are no longer exact
 HELD_OUT = "held-out"  # in evaluation.json: the scenes were the run's own
@@ -74,7 +67,7 @@ def report_run(run: Run, scenes: Scenes) -> Path:
         evaluation=evaluation,
         stages=load_snapshots(run.path),
         canvas=(run.config.model.height, run.config.model.width),
-        **(_findings if isinstance(run.model, AIR) else _steps)(run, scenes[:REPORT_SCENES]),
+        **kind_of(run.config.model).findings(run.model, scenes[:REPORT_SCENES]),
     )
     return write_report(data, run.path)
 
@@ -108,31 +101,3 @@ def _is_figure(name: str, value: Any) -> bool:
 def _are_counts(value: Any) -> bool:
     whole = isinstance(value, list) and all(type(n) is int and 0 <= n < MOST for n in value)
     return whole and len(value) > 0
-
-
-def _findings(run: Run, scenes: Scenes) -> dict[str, Any]:
-    """Where a model of objects looks, and which scenes it counts wrong."""
-    found = detect(run.counting_model(), scenes.pixels())
-    used = torch.arange(found.windows.shape[1]) < found.count[:, None]
-    windows = found.windows.masked_fill(~used[..., None], torch.nan).numpy()
-    return {"windows": windows, "mistakes": _mistakes(run, scenes, found)}
-
-
-def _steps(run: Run, scenes: Scenes) -> dict[str, Any]:
-    """How DRAW paints its canvas, step by step."""
-    model, image = run.model, scenes[telling(scenes)].pixels()
-    assert isinstance(model, DRAW)
-    inputs = image.to(next(model.parameters()).device)
-    windows = window_box(model.infer(inputs).windows)
-    canvases = model.canvases(inputs)
-    return {"drawing": (image.numpy(), canvases.cpu().numpy(), windows.cpu().numpy())}
-
-
-def _mistakes(run: Run, scenes: Scenes, found: Detections) -> tuple[View, np.ndarray] | None:
-    """The first few scenes that are counted wrong, with their true counts."""
-    if scenes.count is None:
-        return None
-    wrong = (found.count != scenes.count).nonzero().squeeze(1)[:MISTAKES]
-    if not len(wrong):
-        return None
-    return take_view(run.model, scenes[wrong]), scenes.count[wrong].numpy()

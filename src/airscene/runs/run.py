@@ -1,25 +1,27 @@
 """A trained run, loaded: its configuration, its model, and inference with it."""
 
 import hashlib
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from airscene.baselines.draw import DRAW
-from airscene.config import Config, load_config
+from airscene.config import Config
 from airscene.data import pixels_of
-from airscene.detections import Detections, detect
+from airscene.detections import Detections
 from airscene.errors import UserError
-from airscene.models.air import AIR
+from airscene.kinds import kind_of, make_objective
+from airscene.models.base import Model
+from airscene.runs.config_file import load_config
 from airscene.runs.folder import CONFIG, PICTURES, finish_replacing, is_unsettled, owned
 from airscene.runs.pictures import load_record
 from airscene.training.checkpoints import Position, load_model
 from airscene.training.loop import CHECKPOINT
-from airscene.training.objectives import make_objective
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class Run:
 
     path: Path
     config: Config
-    model: AIR | DRAW
+    model: Model
     position: Position
 
     def infer(self, images: Any, max_objects: int | None = None) -> Detections:
@@ -48,28 +50,29 @@ class Run:
 
         Raises:
             UserError: type, shape or a value does not fit the model's canvas, `max_objects` is out
-                of range, or the model is DRAW.
+                of range, or the model has no objects.
         """
-        model, canvas = self.counting_model(), self.config.model
+        detect, canvas = self.detector(), self.config.model
         pixels = pixels_of(images)
         if pixels.shape[1:] != (canvas.channels, canvas.height, canvas.width):
             raise UserError(
                 f"images have shape {tuple(pixels.shape)}; the model at {self.path} takes "
                 f"(M, {canvas.channels}, {canvas.height}, {canvas.width})"
             )
-        return detect(model, pixels, max_objects)
+        return detect(pixels, max_objects)
 
-    def counting_model(self) -> AIR:
-        """The model, if it is one that finds objects.
+    def detector(self) -> Callable[[Tensor, int | None], Detections]:
+        """How the model finds objects: images (M, C, H, W) and the largest count give detections.
 
         Raises:
-            UserError: it is DRAW.
+            UserError: it has no objects.
         """
-        if isinstance(self.model, DRAW):
+        kind = kind_of(self.config.model)
+        if kind.detect is None:
             raise UserError(
-                f"{self.path} holds DRAW, which has no objects; name a run of AIR or DAIR"
+                f"{self.path} holds {kind.title}, which has no objects; name a run of AIR or DAIR"
             )
-        return self.model
+        return partial(kind.detect, self.model)
 
     @cached_property
     def weights(self) -> str:

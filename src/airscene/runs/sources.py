@@ -9,7 +9,7 @@ import torch
 from airscene.config import Config
 from airscene.data import Composer, Scenes, compose_split, load_sprites
 from airscene.errors import UserError
-from airscene.models.air import AIRConfig
+from airscene.kinds import kind_of
 from airscene.runs.pictures import Pictures, held_out, load_own, split_pictures
 from airscene.runs.run import Run
 from airscene.training.loop import Sources
@@ -123,7 +123,7 @@ def _stream(
 
 
 def _warn_of_small_n(config: Config) -> None:
-    if not isinstance(config.model, AIRConfig):
+    if kind_of(config.model).detect is None:
         return
     most = max(config.scenes.counts)
     if config.model.steps < most:

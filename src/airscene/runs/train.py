@@ -10,10 +10,11 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator
 
-from airscene.config import Config, save_config
+from airscene.config import Config
 from airscene.errors import UserError
 from airscene.files import check_writable
 from airscene.memory import check_memory
+from airscene.runs.config_file import save_config
 from airscene.runs.folder import (
     CONFIG,
     abandon,

@@ -17,12 +17,14 @@ from torch._dynamo.exc import BackendCompilerFailed
 from airscene.config import Config, TrainingConfig
 from airscene.data import Scenes
 from airscene.errors import UserError
+from airscene.evaluation import validate
+from airscene.kinds import make_objective
 from airscene.schedules import value_at
 from airscene.seeds import Purpose, global_stream, stream
 from airscene.training.checkpoints import Position, load_checkpoint, save_checkpoint
 from airscene.training.interrupt import Interrupt
 from airscene.training.logging import Log, Meter, Progress
-from airscene.training.objectives import make_objective, make_optimizer
+from airscene.training.objectives import make_optimizer
 from airscene.training.snapshots import save_snapshot, snapshot_steps
 from airscene.training.streams import Share, Stream
 
@@ -217,7 +219,7 @@ class Trainer:
         """Bound and, where the truth is known, count accuracy on held-out scenes."""
         self.objective.eval()
         with global_stream(Purpose.VALIDATION, self.config.seed):
-            table = self.objective.validate(self.sources.validation)
+            table = validate(self.objective.model, self.sources.validation)
         self._check_finite(table["elbo"])  # the last step's update is in no loss yet
         self.objective.train()
         return {f"validation/{name}": value for name, value in table.items()}

@@ -1,4 +1,4 @@
-"""What the loop trains: a model, the loss it is trained by, and what is asked of it on the way."""
+"""What the loop trains: a model with its loss, schedules and parameters for the optimiser."""
 
 import math
 from typing import Generic, TypeVar
@@ -6,30 +6,28 @@ from typing import Generic, TypeVar
 import torch
 from torch import Tensor, nn
 
-from airscene import evaluation, metrics
-from airscene.baselines.draw import DRAW, DRAWConfig
 from airscene.config import Config
-from airscene.data import Scenes
-from airscene.detections import detect
 from airscene.estimators import ESTIMATORS, Sizes
 from airscene.models.air import AIR
+from airscene.models.base import Model
+from airscene.models.draw import DRAW
 from airscene.schedules import value_at
-from airscene.seeds import Purpose, global_stream
 
-Kind = TypeVar("Kind", AIR, DRAW)
+SomeModel = TypeVar("SomeModel", bound=Model)
 
 
-class Objective(nn.Module, Generic[Kind]):
+class Objective(nn.Module, Generic[SomeModel]):
     """A model and its loss as one call, so that accelerate wraps and torch compiles one module.
 
     Args:
         model: what is trained.
         noise_shape: shape of the standard normal noise that `forward` takes for each image.
+        samples: how many passes of the model each image takes.
     """
 
-    def __init__(self, model: Kind, noise_shape: tuple[int, ...]):
+    def __init__(self, model: SomeModel, noise_shape: tuple[int, ...], samples: int = 1):
         super().__init__()
-        self.model, self.noise_shape = model, noise_shape
+        self.model, self.noise_shape, self.samples = model, noise_shape, samples
 
     def forward(self, image: Tensor, noise: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of a batch, and scalars by name for the log, the bound's mean `elbo` among them.
@@ -48,10 +46,6 @@ class Objective(nn.Module, Generic[Kind]):
         """
         return {}
 
-    def validate(self, scenes: Scenes) -> dict[str, float]:
-        """Figures of held-out scenes by name: the ELBO and, if it is known, the count accuracy."""
-        return {"elbo": evaluation.elbo(self.model, scenes.pixels())}
-
     def parameter_groups(self) -> list[dict]:
         """For the optimiser; `factor` multiplies the scheduled learning rate."""
         return [{"params": [*self.model.parameters()], "factor": 1.0}]
@@ -69,7 +63,8 @@ class AIRObjective(Objective[AIR]):
         c = model.config
         sizes = Sizes(c.channels * c.height * c.width, c.steps, 1 + model.latents)
         estimator = ESTIMATORS[config.estimator](sizes, config.estimation)
-        super().__init__(model, (estimator.samples, c.steps, model.latents))
+        shape = (estimator.samples, c.steps, model.latents)
+        super().__init__(model, shape, estimator.samples)
         self.config, self.estimator = config, estimator
 
     def forward(self, image: Tensor, noise: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
@@ -86,14 +81,6 @@ class AIRObjective(Objective[AIR]):
         self.estimator.anneal(value_at(self.config.estimation.temperature, progress))
         return {"prior_odds": odds}
 
-    def validate(self, scenes: Scenes) -> dict[str, float]:
-        """See `Objective.validate`."""
-        table = super().validate(scenes)
-        if scenes.count is not None:
-            count = detect(self.model, scenes.pixels()).count
-            table["count_accuracy"] = metrics.count_accuracy(scenes.count, count)
-        return table
-
     def parameter_groups(self) -> list[dict]:
         """See `Objective.parameter_groups`; an estimator's own parameters have their own rate."""
         groups = super().parameter_groups()
@@ -102,28 +89,21 @@ class AIRObjective(Objective[AIR]):
         return groups
 
 
-class DRAWObjective(Objective[DRAW]):
-    """DRAW, by its ELBO.
+class BoundObjective(Objective[DRAW]):
+    """A model without a count, by the bound that its forward pass gives.
 
     Args:
         model: what is trained.
+        config: not read, as no estimator takes part.
     """
 
-    def __init__(self, model: DRAW):
+    def __init__(self, model: DRAW, config: Config):
         super().__init__(model, model.noise_shape)
 
     def forward(self, image: Tensor, noise: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """See `Objective.forward`."""
         bound = self.model(image, noise).elbo.mean()
         return -bound, {"elbo": bound.detach()}
-
-
-def make_objective(config: Config) -> Objective:
-    """An untrained model with its loss, whose weights are decided by the configuration's seed."""
-    with global_stream(Purpose.WEIGHTS, config.seed):
-        if isinstance(config.model, DRAWConfig):
-            return DRAWObjective(DRAW(config.model))
-        return AIRObjective(AIR(config.model), config)
 
 
 def make_optimizer(objective: Objective) -> torch.optim.Optimizer:

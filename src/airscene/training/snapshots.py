@@ -4,19 +4,16 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from airscene.baselines.draw import DRAW
 from airscene.data import Scenes
-from airscene.detections import detect
 from airscene.errors import UserError
 from airscene.figures import View
 from airscene.files import check_regular, write_whole
-from airscene.models.air import AIR
+from airscene.findings import telling, view_of
+from airscene.kinds import kind_of
+from airscene.models.base import Model
 
 FOLDER = "snapshots"
-SCENES = 8
 FIRST = 10  # steps until the first snapshot after the start
 
 
@@ -27,31 +24,17 @@ def snapshot_steps(iterations: int, number: int) -> set[int]:
     return {int(step) for step in np.geomspace(min(FIRST, iterations), iterations, number).round()}
 
 
-def take_view(model: AIR | DRAW, scenes: Scenes, steps: int | None = None) -> View:
+def take_view(model: Model, scenes: Scenes, steps: int | None = None) -> View:
     """Scenes with the model's reconstruction of them, of up to `steps` objects where it has any."""
-    image = scenes.pixels().cpu()
-    if isinstance(model, DRAW):
-        return _take_drawing(model, image)
-    found = detect(model, image, steps)
-    canvas = found.reconstruction.clamp(0, 1)
-    return View(image.numpy(), canvas.numpy(), found.windows.numpy(), found.count.numpy())
+    image, detect = scenes.pixels().cpu(), kind_of(model.config).detect
+    if detect is not None:
+        return view_of(image, detect(model, image, steps))
+    canvas = model.reconstruct(image.to(model.device)).cpu()
+    no_objects = np.zeros((len(image), 0, 4)), np.zeros(len(image), dtype=int)
+    return View(image.numpy(), canvas.numpy(), *no_objects)
 
 
-def _take_drawing(model: DRAW, image: Tensor) -> View:
-    """Images with what DRAW makes of them: it has neither windows on objects nor a count."""
-    canvas = model.reconstruct(image.to(next(model.parameters()).device)).cpu()
-    nothing = np.zeros((len(image), 0, 4)), np.zeros(len(image), dtype=int)
-    return View(image.numpy(), canvas.numpy(), *nothing)
-
-
-def telling(scenes: Scenes) -> Tensor:
-    """Indices of the first few scenes, of which at most one is empty where others are to be had."""
-    empty = scenes.image.flatten(1).amax(1) == 0
-    filled, blank = (~empty).nonzero().squeeze(1), empty.nonzero().squeeze(1)
-    return torch.cat([blank[:1], filled, blank[1:]])[:SCENES]
-
-
-def save_snapshot(run: Path, step: int, model: AIR | DRAW, scenes: Scenes) -> None:
+def save_snapshot(run: Path, step: int, model: Model, scenes: Scenes) -> None:
     """Writes the view of the first few scenes at this step, whole or not at all."""
     save_view(take_view(model, scenes[telling(scenes)]), run / FOLDER / f"{step:08d}.npz")
 

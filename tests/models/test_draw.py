@@ -6,8 +6,8 @@ import torch
 from torch.distributions import Bernoulli, Normal, kl_divergence
 from torch.func import functional_call
 
-from airscene.baselines import draw
-from airscene.baselines.draw import DRAW, DRAWConfig, Drawing
+from airscene.models import draw
+from airscene.models.draw import DRAW, DRAWConfig, Drawing
 
 BATCH, STEPS, HEIGHT, WIDTH, LATENT = 3, 3, 7, 10, 2
 STANDARD = Normal(0.0, 1.0)
@@ -293,11 +293,11 @@ def test_generated_images_are_drawn_from_the_prior(model):
     model.posterior.bias.zero_()
     image = images(batch=4)
     torch.manual_seed(3)
-    generated = model.generate(4)
+    generated, count = model.generate(4)
     torch.manual_seed(3)
     inferred = model(image, torch.randn(4, *model.noise_shape))
     torch.testing.assert_close(generated, inferred.canvas)
-    assert generated.shape == (4, 1, HEIGHT, WIDTH)
+    assert generated.shape == (4, 1, HEIGHT, WIDTH) and count is None
     assert not torch.allclose(generated[0], generated[1])
 
 

@@ -22,6 +22,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.distributions import Bernoulli, Normal, kl_divergence
 
+from airscene.models.base import FLOAT, Model, ModelConfig
 from airscene.networks import normal
 from airscene.ranges import check_ranges, within
 
@@ -41,7 +42,7 @@ PIXELS: dict[str, Callable[[Tensor, float], Normal | Bernoulli]] = {
 
 
 @dataclass(frozen=True)
-class DRAWConfig:
+class DRAWConfig(ModelConfig):
     """The model's shape and its likelihood."""
 
     steps: Annotated[int, *within(1, 1000)] = 40
@@ -67,6 +68,29 @@ class DRAWConfig:
 
     def __post_init__(self):
         check_ranges(self, "--model.")
+
+    @property
+    def kept_bytes(self) -> int:
+        """See `ModelConfig.kept_bytes`: filters, canvas and both LSTMs of each step."""
+        pixels, patches = self.height * self.width, self.read**2 + self.write**2
+        filters = (4 + self.channels) * (self.read + self.write) * (self.height + self.width)
+        pictures = self.channels * (4 * patches + 2 * pixels)
+        return FLOAT * self.steps * (filters + pictures + 16 * self.lstm + 8 * self.latent)
+
+    def pass_bytes(self, steps: int) -> int:
+        """See `ModelConfig.pass_bytes`; without gradients, the steps share their memory."""
+        return FLOAT * 10 * self.channels * self.height * self.width
+
+    @property
+    def size_field(self) -> str:
+        """See `ModelConfig.size_field`."""
+        return "lstm"
+
+    def idle(self) -> dict[str, str]:
+        """See `ModelConfig.idle`."""
+        if self.likelihood == "gaussian":
+            return {}
+        return {"sigma": "--model.likelihood bernoulli has no spread; leave one of them out"}
 
 
 # The grid of filters
@@ -250,7 +274,7 @@ class _State(NamedTuple):
     canvas: Tensor
 
 
-class DRAW(nn.Module):
+class DRAW(Model[DRAWConfig]):
     """The model and its inference network.
 
     The canvas holds logits, and its sigmoid is the mean of both likelihoods: so a mean lies in
@@ -294,7 +318,7 @@ class DRAW(nn.Module):
 
     @torch.no_grad()
     def infer(
-        self, image: Float[Tensor, "batch channels height width"], sample: bool = False
+        self, image: Float[Tensor, "batch channels height width"], *, sample: bool = False
     ) -> Drawing:
         """The posterior over drawings: its means, or one sample.
 
@@ -322,12 +346,17 @@ class DRAW(nn.Module):
         return torch.stack(pictures, 1)
 
     @torch.no_grad()
-    def generate(self, number: int) -> Float[Tensor, "number channels height width"]:
-        """Images from the prior, without pixel noise, shape (number, C, H, W), equations 13-15."""
+    def generate(self, number: int) -> tuple[Float[Tensor, "number channels height width"], None]:
+        """See `Model.generate`, equations 13-15; DRAW does not count."""
         state = self._start(number)
         for z in torch.randn(number, *self.noise_shape, device=state.canvas.device).unbind(1):
             state, _ = self._write(state, z)
-        return state.canvas.sigmoid()
+        return state.canvas.sigmoid(), None
+
+    @torch.no_grad()
+    def elbo(self, image: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch"]:
+        """See `Model.elbo`."""
+        return self.infer(image, sample=True).elbo
 
     @torch.no_grad()
     def log_likelihood(

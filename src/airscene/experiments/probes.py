@@ -14,7 +14,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
-from airscene.baselines.draw import DRAW
+from airscene.models.base import Model
 
 PENALTIES = 10.0 ** np.arange(-1, 6)  # of the ridge regression, chosen by leave-one-out
 HIDDEN = (256,)  # units of the MLP
@@ -59,14 +59,13 @@ def fit_probes(features: np.ndarray, count: np.ndarray) -> dict[str, Probe]:
     }
 
 
-def draw_features(model: DRAW, images: Tensor, batch: int = 256) -> np.ndarray:
-    """What DRAW infers of images: the posterior means of all steps, shape (M, T Z).
+def posterior_means(model: Model, images: Tensor, batch: int = 256) -> np.ndarray:
+    """What a model infers of images: the posterior means of all steps, shape (M, T Z).
 
     Args:
-        model: a trained model.
+        model: a trained model, whose inference has `means` of shape (M, T, Z).
         images: images in [0, 1], shape (M, C, H, W).
         batch: images inferred at a time.
     """
-    device = next(model.parameters()).device
-    parts = (model.infer(part.to(device)).means.flatten(1) for part in images.split(batch))
+    parts = (model.infer(part.to(model.device)).means.flatten(1) for part in images.split(batch))
     return torch.cat([part.cpu() for part in parts]).numpy()

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from airscene.baselines.draw import DRAW, DRAWConfig
-from airscene.baselines.probes import draw_features, fit_probes
+from airscene.experiments.probes import fit_probes, posterior_means
+from airscene.models.draw import DRAW, DRAWConfig
 
 FEATURES = 6
 
@@ -73,7 +73,7 @@ def test_features_of_draw_are_the_posterior_means_of_all_steps():
     torch.manual_seed(0)
     sizes = {"height": 6, "width": 7, "read": 2, "write": 2, "latent": 4, "lstm": 5}
     model, images = DRAW(DRAWConfig(steps=3, **sizes)), torch.rand(10, 1, 6, 7)
-    features = draw_features(model, images, batch=4)
+    features = posterior_means(model, images, batch=4)
     assert isinstance(features, np.ndarray) and features.shape == (10, 3 * 4)
     means = model.infer(images).means.flatten(1).numpy()
     np.testing.assert_allclose(features, means, rtol=1e-4, atol=1e-6)

@@ -1,0 +1,65 @@
+"""What pictures show of a trained model: plain arrays for `figures`, of a few scenes or of many."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from airscene.data import Scenes
+from airscene.detections import Detections, detect
+from airscene.figures import View
+from airscene.models.air import AIR
+from airscene.models.draw import DRAW
+from airscene.spatial import window_box
+
+SCENES, MISTAKES = 8, 8  # of a picture
+
+
+def telling(scenes: Scenes) -> Tensor:
+    """Indices of the first few scenes, of which at most one is empty where others are to be had."""
+    empty = scenes.image.flatten(1).amax(1) == 0
+    filled, blank = (~empty).nonzero().squeeze(1), empty.nonzero().squeeze(1)
+    return torch.cat([blank[:1], filled, blank[1:]])[:SCENES]
+
+
+def view_of(image: Tensor, found: Detections) -> View:
+    """Images with the objects that were found in them.
+
+    Args:
+        image: the images in [0, 1], on the CPU, shape (M, C, H, W).
+        found: what a model found in them.
+    """
+    canvas = found.reconstruction.clamp(0, 1)
+    return View(image.numpy(), canvas.numpy(), found.windows.numpy(), found.count.numpy())
+
+
+def of_objects(model: AIR, scenes: Scenes) -> dict[str, Any]:
+    """Where a model of objects looks, and the first few scenes that it counts wrong.
+
+    Returns:
+        `windows` and `mistakes` of `ReportData`.
+    """
+    found = detect(model, scenes.pixels())
+    used = torch.arange(found.windows.shape[1]) < found.count[:, None]
+    windows = found.windows.masked_fill(~used[..., None], torch.nan).numpy()
+    if scenes.count is None:
+        return {"windows": windows}
+    wrong = (found.count != scenes.count).nonzero().squeeze(1)[:MISTAKES]
+    if not len(wrong):
+        return {"windows": windows}
+    image = scenes[wrong].pixels().cpu()
+    view = view_of(image, detect(model, image))
+    return {"windows": windows, "mistakes": (view, scenes.count[wrong].numpy())}
+
+
+def of_drawing(model: DRAW, scenes: Scenes) -> dict[str, Any]:
+    """How DRAW paints its canvas, step by step.
+
+    Returns:
+        `drawing` of `ReportData`.
+    """
+    image = scenes[telling(scenes)].pixels()
+    inputs = image.to(model.device)
+    windows = window_box(model.infer(inputs).windows)
+    canvases = model.canvases(inputs)
+    return {"drawing": (image.numpy(), canvases.cpu().numpy(), windows.cpu().numpy())}
