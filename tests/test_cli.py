@@ -548,6 +548,37 @@ def test_draw_is_not_asked_for_objects(drawn, tmp_path):
     assert answer.code == 2 and "holds DRAW, which has no objects" in answer.err
 
 
+SHAPES = "--scenes.source shapes --scenes.channels 3 --scenes.colour class"
+DSPRITES = (
+    "--scenes.source dsprites --scenes.counts 1 2 --scenes.channels 3 --scenes.colour levels "
+    "--scenes.backdrop levels --scenes.compose over --scenes.overlap any --scenes.visible 0.5"
+)
+PHOTOS = "--scenes.backdrop photos --scenes.compose over --scenes.colour contrast"
+
+
+@pytest.mark.parametrize(
+    ("scenes", "channels"),
+    [
+        ("--scenes.backdrop noisy", 1),
+        ("--scenes.backdrop grid", 1),
+        (SHAPES, 3),
+        (DSPRITES, 3),
+        (PHOTOS, 1),
+        (f"{PHOTOS} --training.fresh", 1),
+    ],
+)
+def test_every_kind_of_scene_can_be_trained_on(tmp_path, scenes, channels):
+    small = f"{SCENES} {MODEL} {TRAINING}".replace(
+        "--training.iterations 6", "--training.iterations 1"
+    )
+    small = small.replace("--scenes.train-size 64 ", "") if "fresh" in scenes else small
+    small += " --training.snapshots 0"
+    told = call("train", "--out", str(tmp_path / "run"), *small.split(), *scenes.split())
+    assert told.code == 0, told.err
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert config["model"]["channels"] == config["scenes"]["channels"] == channels
+
+
 def test_dair_is_a_preset(tmp_path):
     scenes = f"{SCENES} --scenes.source digits".split()
     out = tmp_path / "run"

@@ -19,6 +19,7 @@ from airscene.arguments import given_flags, parse_command, parse_known, with_hom
 from airscene.chooser import choose
 from airscene.config import Config, load_config
 from airscene.data import Scenes, as_scenes, compose_split, load_images, save_scenes
+from airscene.data.sources import SOURCES
 from airscene.detections import detect
 from airscene.effects import check_effects
 from airscene.errors import UserError
@@ -239,7 +240,7 @@ class Data:
     preset: Annotated[Positional[str], tyro.conf.arg(metavar="PRESET")]
     """Named configuration: digits, multi-mnist, dair, ... (see docs/presets.md)."""
     out: Path
-    """The .npz file: arrays x, count, boxes, labels."""
+    """The .npz file: arrays x, count, boxes, labels, masks."""
     split: Literal["train", "test"] = "train"
     """Which sprites and how many scenes."""
     seed: int = 0
@@ -254,7 +255,7 @@ class Data:
         if self.out.suffix != ".npz":
             raise UserError(f"--out {self.out} must end in .npz, in which scenes are saved")
         check_writable(self.out)
-        scenes = compose_split(config, self.split, self.seed, self.data_dir)
+        scenes = compose_split(config, self.split, self.seed, self.data_dir, masks=True)
         print(f"{len(scenes)} scenes: {save_scenes(scenes, self.out)}")
         return 0
 
@@ -421,7 +422,7 @@ def _settled(command: Train, given: frozenset[str]) -> Train:
     if config.data:
         config = replace(config, data=str(with_home(Path(config.data))))
     check_effects(config, given, bool(config.data))
-    if command.data_dir and (config.data or config.scenes.source == "digits"):
+    if command.data_dir and (config.data or not SOURCES[config.scenes.source].has_files):
         warnings.warn("--data-dir has no effect: the scenes are not made of MNIST", stacklevel=2)
     if command.object_size is not None:
         check_value("--object-size", command.object_size, OBJECT_SIZES)
