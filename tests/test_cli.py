@@ -151,6 +151,8 @@ def test_the_evaluation_has_its_keys_in_order(trained):
         "count_mean_absolute_error",
         "box_mean_iou",
         "box_ap50",
+        "mask_ari",
+        "mask_iou",
         "count_histogram",
         "elbo",
         "bound",
