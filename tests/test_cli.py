@@ -104,7 +104,10 @@ def find(monkeypatch, boxes, spare: int = 1) -> None:
         probs = torch.nn.functional.one_hot(torch.full((m,), n), n + 1 + spare).float()
         each = torch.tensor([*boxes, *[[0.0, 0, 16, 16]] * spare]).expand(m, -1, -1)
         scores = torch.full((m, n + spare), 0.75)
-        return Detections(torch.full((m,), n), probs, each, scores, each, images)
+        masks = torch.zeros(m, *images.shape[2:], dtype=torch.int16)
+        for k, (x0, y0, x1, y1) in enumerate(boxes, start=1):
+            masks[:, int(y0) : int(y1), int(x0) : int(x1)] = k
+        return Detections(torch.full((m,), n), probs, each, scores, each, images, masks)
 
     monkeypatch.setattr(cli, "detect", detect)
 
@@ -314,6 +317,7 @@ def test_scenes_from_a_file_bring_their_truth(tmp_path, monkeypatch):
         "count": (20,),
         "boxes": (20, 2, 4),
         "labels": (20, 2),
+        "masks": (20, 16, 16),
     }
     assert call("train", "--out", tmp_path / "run", *OWN, "--data", file).code == 0
     assert "count_accuracy" in json.loads((tmp_path / "run" / "evaluation.json").read_text())
@@ -495,6 +499,53 @@ def test_overlays_draw_the_boxes_on_the_image(run, tmp_path, monkeypatch, shape)
         width, height = image.size
         assert width * shape[0] == height * shape[1]
         assert np.asarray(image).max() > 100
+
+
+def test_label_images_tell_which_object_a_pixel_shows(run, tmp_path, monkeypatch):
+    boxes = [[2.0, 4, 8, 12], [9, 0, 16, 16]]
+    find(monkeypatch, boxes)
+    for name, shape in (("a.png", (16, 16)), ("b.png", (48, 32, 3))):
+        save(tmp_path / "mine" / name, shape)
+    flags = ["--out", tmp_path / "y", "--masks", tmp_path / "labels", "--overlay", tmp_path / "o"]
+    assert call("infer", run, tmp_path / "mine", *flags).code == 0
+    names = ["00000-a-0.png", "00001-b-0.png"]
+    assert sorted(path.name for path in (tmp_path / "labels").iterdir()) == names
+    with Image.open(tmp_path / "labels" / names[1]) as picture:
+        assert picture.mode == "I;16" and picture.size == (32, 48)
+        labels = np.asarray(picture)
+    expected = np.zeros((48, 32), int)
+    expected[12:36, 4:16], expected[:, 18:] = 1, 2
+    assert np.array_equal(labels, expected)
+
+
+def test_label_images_of_a_trained_model_fit_its_predictions(run, tmp_path):
+    save(tmp_path / "a.png", (20, 30))
+    flags = ["--out", tmp_path / "y", "--masks", tmp_path / "labels"]
+    assert call("infer", run, tmp_path / "a.png", *flags).code == 0
+    labels = np.asarray(Image.open(tmp_path / "labels" / "00000-a-0.png"))
+    assert labels.shape == (20, 30) and labels.max() <= rows_of(tmp_path / "y")[0]["count"]
+
+
+@pytest.mark.parametrize("flag", ["--overlay", "--masks"])
+def test_no_picture_is_written_over_one_that_is_read(run, tmp_path, flag):
+    """An earlier picture of the same image lies in the folder, and is read as an image too."""
+    folder = tmp_path / "mine"
+    save(folder / "00000-a-0.png", (16, 16))
+    save(tmp_path / "a.png", (16, 16))
+    before = tree(folder)
+    paths = [tmp_path / "a.png", folder]
+    answer = call("infer", run, *paths, "--out", tmp_path / "y", flag, folder)
+    assert answer.code == 2 and not (tmp_path / "y").exists() and tree(folder) == before
+    told = f"airscene: {flag} {folder} would write over 00000-a-0.png, which is read"
+    assert answer.err.splitlines()[-1].startswith(told)
+
+
+def test_overlays_and_label_images_need_folders_of_their_own(run, tmp_path):
+    save(tmp_path / "a.png", (16, 16))
+    folders = ["--overlay", tmp_path / "o", "--masks", tmp_path / "b" / ".." / "o"]
+    answer = call("infer", run, tmp_path / "a.png", "--out", tmp_path / "y", *folders)
+    assert answer.code == 2 and "is the folder of --overlay; name another one" in answer.err
+    assert not (tmp_path / "o").exists() and not (tmp_path / "y").exists()
 
 
 def test_an_unreadable_file_is_left_out_with_a_note(run, tmp_path):
