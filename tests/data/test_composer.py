@@ -276,6 +276,18 @@ def test_too_many_objects_name_canvas_size_and_count():
         compose(SceneConfig(counts=(0, 12)), 30)
 
 
+def test_objects_that_cannot_all_be_seen_name_the_share():
+    config = replace(KINDS["over"], counts=(12,), visible=1.0)
+    with pytest.raises(UserError, match=r"so that each can be seen; .*lower --scenes\.visible$"):
+        compose(config, 5)
+
+
+def test_masks_go_with_their_scenes():
+    scenes = Composer(DIGITS, CONFIG).compose(6, seeded(0), masks=True)
+    assert torch.equal(scenes[2:4].masks, scenes.masks[2:4])
+    assert scenes.to("meta").masks.device.type == "meta"
+
+
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [

@@ -128,17 +128,16 @@ class Composer:
         scene, slot = _slots(count)
         chosen = self._randint(len(self.sprites), len(scene), generator)
         objects = self._place(self.sprites.images.index_select(0, chosen).float(), generator)
+        labels, layers = self.sprites.labels[chosen], Layers(objects, scene, slot, len(count))
         drawn = self._blank(len(count), masks)
         drawn.boxes[scene, slot] = ink_boxes(objects / 255)
-        drawn.labels[scene, slot] = self.sprites.labels[chosen]
-        layers = Layers(objects, scene, slot, len(count))
+        drawn.labels[scene, slot] = labels
         ink = layers.total()
         obeys = self._obeys(ink, drawn.boxes) & ((drawn.boxes[..., 2] > 0).sum(1) == count)
         if self.config.visible:
             obeys &= self._all_seen(layers)
-        images = self._painted(layers, ink, self.sprites.labels[chosen], generator)
-        masks_found = self._masks(layers) if masks else drawn.masks
-        return drawn._replace(images=images, masks=masks_found), obeys
+        drawn = drawn._replace(images=self._painted(layers, ink, labels, generator))
+        return drawn._replace(masks=self._masks(layers)) if masks else drawn, obeys
 
     def _painted(
         self, layers: Layers, ink: Tensor, labels: Tensor, generator: torch.Generator
@@ -215,9 +214,12 @@ class Composer:
     def _cannot_fit(self, count: int) -> str:
         height, width = self.config.canvas
         side = int(self.config.size / self.config.scale_mean)
+        apart, fix = "without overlap", "give --scenes.overlap any"
+        if self.config.overlap == "any":
+            apart, fix = "so that each can be seen", "lower --scenes.visible"
         return (
-            f"{count} objects of {side} px do not fit a {height}x{width} canvas without overlap;"
-            " enlarge --scenes.canvas, lower --scenes.counts or give --scenes.overlap any"
+            f"{count} objects of {side} px do not fit a {height}x{width} canvas {apart};"
+            f" enlarge --scenes.canvas, lower --scenes.counts or {fix}"
         )
 
     @property
