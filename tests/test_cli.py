@@ -105,7 +105,10 @@ def find(monkeypatch, boxes, spare: int = 1) -> None:
         probs = torch.nn.functional.one_hot(torch.full((m,), n), n + 1 + spare).float()
         each = torch.tensor([*boxes, *[[0.0, 0, 16, 16]] * spare]).expand(m, -1, -1)
         scores = torch.full((m, n + spare), 0.75)
-        return Detections(torch.full((m,), n), probs, each, scores, each, images)
+        masks = torch.zeros(m, *images.shape[2:], dtype=torch.int16)
+        for k, (x0, y0, x1, y1) in enumerate(boxes, start=1):
+            masks[:, int(y0) : int(y1), int(x0) : int(x1)] = k
+        return Detections(torch.full((m,), n), probs, each, scores, each, images, masks)
 
     monkeypatch.setattr(Run, "detector", lambda run: detect)
 
@@ -152,6 +155,8 @@ def test_the_evaluation_has_its_keys_in_order(trained):
         "count_mean_absolute_error",
         "box_mean_iou",
         "box_ap50",
+        "mask_ari",
+        "mask_iou",
         "count_histogram",
         "elbo",
         "bound",
@@ -324,6 +329,7 @@ def test_scenes_from_a_file_bring_their_truth(tmp_path, monkeypatch):
         "count": (20,),
         "boxes": (20, 2, 4),
         "labels": (20, 2),
+        "masks": (20, 16, 16),
     }
     assert call("train", "--out", tmp_path / "run", *OWN, "--data", file).code == 0
     assert "count_accuracy" in json.loads((tmp_path / "run" / "evaluation.json").read_text())
@@ -507,6 +513,53 @@ def test_overlays_draw_the_boxes_on_the_image(run, tmp_path, monkeypatch, shape)
         assert np.asarray(image).max() > 100
 
 
+def test_label_images_tell_which_object_a_pixel_shows(run, tmp_path, monkeypatch):
+    boxes = [[2.0, 4, 8, 12], [9, 0, 16, 16]]
+    find(monkeypatch, boxes)
+    for name, shape in (("a.png", (16, 16)), ("b.png", (48, 32, 3))):
+        save(tmp_path / "mine" / name, shape)
+    flags = ["--out", tmp_path / "y", "--masks", tmp_path / "labels", "--overlay", tmp_path / "o"]
+    assert call("infer", run, tmp_path / "mine", *flags).code == 0
+    names = ["00000-a-0.png", "00001-b-0.png"]
+    assert sorted(path.name for path in (tmp_path / "labels").iterdir()) == names
+    with Image.open(tmp_path / "labels" / names[1]) as picture:
+        assert picture.mode == "I;16" and picture.size == (32, 48)
+        labels = np.asarray(picture)
+    expected = np.zeros((48, 32), int)
+    expected[12:36, 4:16], expected[:, 18:] = 1, 2
+    assert np.array_equal(labels, expected)
+
+
+def test_label_images_of_a_trained_model_fit_its_predictions(run, tmp_path):
+    save(tmp_path / "a.png", (20, 30))
+    flags = ["--out", tmp_path / "y", "--masks", tmp_path / "labels"]
+    assert call("infer", run, tmp_path / "a.png", *flags).code == 0
+    labels = np.asarray(Image.open(tmp_path / "labels" / "00000-a-0.png"))
+    assert labels.shape == (20, 30) and labels.max() <= rows_of(tmp_path / "y")[0]["count"]
+
+
+@pytest.mark.parametrize("flag", ["--overlay", "--masks"])
+def test_no_picture_is_written_over_one_that_is_read(run, tmp_path, flag):
+    """An earlier picture of the same image lies in the folder, and is read as an image too."""
+    folder = tmp_path / "mine"
+    save(folder / "00000-a-0.png", (16, 16))
+    save(tmp_path / "a.png", (16, 16))
+    before = tree(folder)
+    paths = [tmp_path / "a.png", folder]
+    answer = call("infer", run, *paths, "--out", tmp_path / "y", flag, folder)
+    assert answer.code == 2 and not (tmp_path / "y").exists() and tree(folder) == before
+    told = f"airscene: {flag} {folder} would write over 00000-a-0.png, which is read"
+    assert answer.err.splitlines()[-1].startswith(told)
+
+
+def test_overlays_and_label_images_need_folders_of_their_own(run, tmp_path):
+    save(tmp_path / "a.png", (16, 16))
+    folders = ["--overlay", tmp_path / "o", "--masks", tmp_path / "b" / ".." / "o"]
+    answer = call("infer", run, tmp_path / "a.png", "--out", tmp_path / "y", *folders)
+    assert answer.code == 2 and "is the folder of --overlay; name another one" in answer.err
+    assert not (tmp_path / "o").exists() and not (tmp_path / "y").exists()
+
+
 def test_an_unreadable_file_is_left_out_with_a_note(run, tmp_path):
     save(tmp_path / "mine" / "good.png", (16, 16))
     (tmp_path / "mine" / "bad.png").write_bytes(b"\x89PNG but no more")
@@ -558,6 +611,37 @@ def test_draw_is_not_asked_for_objects(drawn, tmp_path):
     picture = save(tmp_path / "picture.png", (16, 16))
     answer = call("infer", str(drawn[0]), str(picture), "--out", str(tmp_path / "new.jsonl"))
     assert answer.code == 2 and "holds DRAW, which has no objects" in answer.err
+
+
+SHAPES = "--scenes.source shapes --scenes.channels 3 --scenes.colour class"
+DSPRITES = (
+    "--scenes.source dsprites --scenes.counts 1 2 --scenes.channels 3 --scenes.colour levels "
+    "--scenes.backdrop levels --scenes.compose over --scenes.overlap any --scenes.visible 0.5"
+)
+PHOTOS = "--scenes.backdrop photos --scenes.compose over --scenes.colour contrast"
+
+
+@pytest.mark.parametrize(
+    ("scenes", "channels"),
+    [
+        ("--scenes.backdrop noisy", 1),
+        ("--scenes.backdrop grid", 1),
+        (SHAPES, 3),
+        (DSPRITES, 3),
+        (PHOTOS, 1),
+        (f"{PHOTOS} --training.fresh", 1),
+    ],
+)
+def test_every_kind_of_scene_can_be_trained_on(tmp_path, scenes, channels):
+    small = f"{SCENES} {MODEL} {TRAINING}".replace(
+        "--training.iterations 6", "--training.iterations 1"
+    )
+    small = small.replace("--scenes.train-size 64 ", "") if "fresh" in scenes else small
+    small += " --training.snapshots 0"
+    told = call("train", "--out", str(tmp_path / "run"), *small.split(), *scenes.split())
+    assert told.code == 0, told.err
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert config["model"]["channels"] == config["scenes"]["channels"] == channels
 
 
 def test_dair_is_a_preset(tmp_path):

@@ -170,11 +170,22 @@ def test_a_missing_file_is_refused(tmp_path):
         ("training.learning_rate", []),
         ("model.steps", 0),
         ("scenes.background", 1.0),
+        ("scenes.source", "stars"),
+        ("scenes.visible", 2.0),
     ],
 )
 def test_a_value_out_of_range_is_named(write, place, value):
     with pytest.raises(UserError, match=place.split(".")[-1].replace("_", "[-_]")):
         load_config(write(place, value))
+
+
+def test_a_file_of_an_earlier_version_has_grey_sums_on_a_plain_backdrop(tmp_path):
+    path = save_config(Config(), tmp_path / "config.json")
+    values = json.loads(path.read_text())
+    for name in ("backdrop", "channels", "colour", "contrast", "compose", "visible"):
+        del values["scenes"][name]
+    path.write_text(json.dumps(values))
+    assert load_config(path) == Config()
 
 
 def test_vimco_has_two_samples_at_least():

@@ -3,7 +3,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from airscene.detections import detect
+from airscene.detections import detect, segment
 
 YES, NO = 4.0, -4.0
 
@@ -134,3 +134,20 @@ def test_more_objects_may_be_allowed_for_than_in_training(tiny_air, steps):
     assert found.boxes.shape == found.windows.shape == (2, most, 4)
     assert found.scores.shape == (2, most)
     assert found.reconstruction.shape == images.shape
+
+
+def test_a_pixel_shows_the_counted_object_that_paints_most_above_ink(known_air):
+    strong, weak, faint = block(2, 2, 8, 8, 0.6), block(4, 2, 12, 8, 0.4), block(2, 2, 16, 12, 0.2)
+    model = known_air(one_scene(strong, weak, faint), logits(YES, YES, YES))
+    expected = block(2, 2, 8, 8) + block(8, 2, 12, 8, 2)
+    assert torch.equal(detect(model, model.image).masks[0].float(), expected)
+    fewer = known_air(one_scene(strong, weak, faint), logits(YES, NO, NO))
+    assert torch.equal(detect(fewer, fewer.image).masks[0].float(), block(2, 2, 8, 8))
+    none = known_air(one_scene(strong, weak, faint), logits(NO, NO, NO))
+    assert not detect(none, none.image).masks.any()
+
+
+def test_the_brightest_channel_decides_whose_a_pixel_is():
+    objects = torch.zeros(1, 2, 3, 1, 2)
+    objects[0, 0, :, 0, 0], objects[0, 1, 2, 0, 0] = 0.5, 0.9
+    assert segment(objects, torch.tensor([2])).tolist() == [[[2, 0]]]

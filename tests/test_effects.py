@@ -18,6 +18,13 @@ FRESH = replace(AIR, training=replace(AIR.training, fresh=True))
 BERNOULLI = replace(DRAW, model=replace(DRAW.model, likelihood="bernoulli"))
 ONE = replace(AIR, scenes=SceneConfig(counts=(1,)))
 FEW = replace(AIR, scenes=SceneConfig(counts=(0, 1)))
+OVER, APART = (
+    replace(AIR, scenes=SceneConfig(compose="over", overlap=overlap))
+    for overlap in ("any", "boxes")
+)
+PHOTOS = replace(
+    AIR, scenes=SceneConfig(backdrop="photos", compose="over", colour="contrast", overlap="any")
+)
 CONCRETE, VIMCO, NVIL = (replace(AIR, estimator=name) for name in ("concrete", "vimco", "nvil"))
 
 # a flag, where it has no effect (and with --data or not), the reason, and where it has one
@@ -27,9 +34,14 @@ CASES = [
     ("--scenes.train-size", FRESH, False, "--training.fresh composes new", AIR, False),
     ("--scenes.shares", ONE, False, "names one count", AIR, False),
     ("--scenes.overlap", FEW, False, "one object at most", AIR, False),
+    ("--scenes.visible", FEW, False, "one object at most", OVER, False),
+    ("--scenes.visible", AIR, False, "hide nothing", OVER, False),
+    ("--scenes.visible", APART, False, "no object hide another", OVER, False),
+    ("--scenes.contrast", AIR, False, "--scenes.colour contrast alone", PHOTOS, False),
+    ("--scenes.background", PHOTOS, False, "levels of their own", AIR, False),
     ("--model.height", AIR, False, "give --scenes.canvas", None, False),
     ("--model.width", AIR, True, "that of the pictures", None, False),
-    ("--model.channels", AIR, False, "one channel", None, False),
+    ("--model.channels", AIR, False, "give --scenes.channels", None, False),
     ("--model.channels", DRAW, True, "that of the pictures", None, False),
     ("--training.fresh", AIR, True, "no scenes are composed", AIR, False),
     ("--training.no-fresh", AIR, True, "no scenes are composed", AIR, False),
@@ -78,8 +90,8 @@ def test_flags_that_matter_pass_together(name, has_data):
     flags = {"--seed", "--estimator"}
     for part in ("scenes", "model", "training", "estimation"):
         flags |= {flag_of(f"--{part}.", field.name) for field in fields(getattr(config, part))}
-    canvas = {"--model.height", "--model.width", "--model.channels", "--estimation."}
-    idle = set(canvas)
+    idle = {"--model.height", "--model.width", "--model.channels", "--estimation."}
+    idle |= {"--scenes.contrast", "--scenes.visible"}
     idle |= {"--scenes.", "--training.fresh"} if has_data else set()
     idle |= {"--estimator", "--training.prior-odds"} if name == "draw" else set()
     idle |= {"--model.lstm"} if getattr(config.model, "feedback", "none") == "residual" else set()

@@ -1,5 +1,6 @@
 import json
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -67,6 +68,21 @@ def test_detections_that_equal_the_truth_agree_with_it_entirely():
         "box_mean_iou": 1.0,
         "box_ap50": 1.0,
     }
+
+
+def test_masks_are_compared_where_both_know_them():
+    masks = torch.zeros(3, 20, 40, dtype=torch.uint8)
+    masks[1:, :10, :10], masks[2, :10, 20:30] = 1, 2
+    swapped = torch.tensor([0, 2, 1], dtype=torch.int16)[masks.long()]
+    half = masks.short() * (torch.arange(40) < 20)
+    known, empty = replace(TRUE, masks=masks), torch.zeros(3, 1, 20, 40)
+    assert agreement(known, RIGHT) == agreement(
+        TRUE, replace(RIGHT, masks=swapped, reconstruction=empty)
+    )
+    table = agreement(known, replace(RIGHT, masks=swapped, reconstruction=empty))
+    assert (table["mask_ari"], table["mask_iou"]) == (1, 1)
+    table = agreement(known, replace(RIGHT, masks=half, reconstruction=empty))
+    assert (table["mask_ari"], table["mask_iou"]) == (1, pytest.approx(2 / 3))
 
 
 def test_the_figures_of_mistaken_detections_are_those_worked_by_hand():

@@ -106,6 +106,14 @@ def test_the_canvas_of_composed_scenes_is_theirs_and_fresh_ones_are_not_kept():
     assert training_bytes(fresh)["training scenes"] == 0 < training_bytes(config)["training scenes"]
 
 
+def test_colour_takes_three_times_the_memory():
+    grey = training_bytes(PRESETS["digits"])
+    scenes = replace(PRESETS["digits"].scenes, channels=3)
+    colour = training_bytes(replace(PRESETS["digits"], scenes=scenes))
+    assert colour[WEIGHTS] > grey[WEIGHTS]
+    assert 2 < colour["test scenes"] / grey["test scenes"] < 3
+
+
 def test_a_gpu_holds_the_model_and_the_training_scenes_and_the_host_the_scenes(free):
     config = PRESETS["digits"]
     needed = training_bytes(config)

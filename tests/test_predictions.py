@@ -3,6 +3,7 @@ import io
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -18,7 +19,8 @@ from airscene.predictions import (
     as_coco_results,
     as_csv,
     as_jsonl,
-    overlay_name,
+    label_images,
+    picture_name,
     predictions,
 )
 
@@ -48,6 +50,20 @@ def test_there_is_one_box_and_one_score_for_each_counted_object(rows):
     assert not any(row.saturated for row in rows)
     assert [len(row.boxes) for row in rows] == [2, 0]
     assert rows[0].scores == pytest.approx([0.9, 0.8]) and rows[1].scores == []
+
+
+def test_label_images_have_16_bits_and_the_size_of_the_image():
+    found = replace(one_found([0, 0, 6, 4]), masks=torch.zeros(1, 4, 6, dtype=torch.int16))
+    found.masks[0, 1, 2] = 300
+    (picture,) = label_images(one_image(12, 8), found)
+    labels = np.asarray(picture)
+    assert labels.shape == (8, 12) and labels.dtype == np.uint16
+    assert (labels == 300).sum() == 4 and (labels[2:4, 4:6] == 300).all()
+
+
+def test_label_images_of_a_model_that_has_none_are_refused():
+    with pytest.raises(UserError, match="--masks: this model cannot tell"):
+        label_images(one_image(), one_found([0, 0, 6, 4]))
 
 
 def one_found(box) -> Detections:
@@ -220,13 +236,13 @@ def test_no_format_writes_a_number_that_json_lacks():
     ],
 )
 def test_an_overlay_is_named_after_its_image_in_at_most_200_bytes(source, name):
-    assert overlay_name(7, source, 3) == name
+    assert picture_name(7, source, 3) == name
     assert len(name.encode()) <= 200
 
 
 @given(st.binary(max_size=300), st.integers(0, 10**9), st.integers(0, 10**9))
 def test_any_name_of_a_file_makes_a_short_name_of_an_overlay(raw, number, index):
     source = raw.replace(b"/", b"").replace(b"\0", b"").decode("utf-8", "surrogateescape")
-    name = overlay_name(number, source, index)
+    name = picture_name(number, source, index)
     assert len(name.encode("utf-8", "surrogateescape")) <= 200
     assert name.startswith(f"{number:05d}-") and name.endswith(f"-{index}.png")

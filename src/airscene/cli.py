@@ -3,7 +3,7 @@
 import os
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 import numpy as np
 import torch
 import tyro
+from PIL import Image
 from tyro.conf import Positional
 
 from airscene import figures
@@ -18,14 +19,15 @@ from airscene.__main__ import INTERRUPTED
 from airscene.arguments import given_flags, parse_command, parse_known, with_home
 from airscene.chooser import choose
 from airscene.config import Config
-from airscene.data import Scenes, as_scenes, compose_split, load_images, save_scenes
+from airscene.data import Scenes, UserImages, as_scenes, compose_split, load_images, save_scenes
+from airscene.data.sources import SOURCES
 from airscene.effects import check_effects
 from airscene.errors import UserError
 from airscene.experiments import reproduce
 from airscene.experiments.machine import best_device
 from airscene.files import check_writable, write_json, write_text, write_whole
 from airscene.models.air import STEPS
-from airscene.predictions import FORMATS, overlay_name, predictions
+from airscene.predictions import FORMATS, Prediction, label_images, picture_name, predictions
 from airscene.presets import PRESETS
 from airscene.ranges import SEED, Range, check_value
 from airscene.runs import (
@@ -141,6 +143,8 @@ class Infer:
     """Format of the file."""
     overlay: Path | None = None
     """Folder for pictures of the images with their boxes."""
+    masks: Path | None = None
+    """Folder for label images of 16 bits: k where a pixel shows the k-th object, else 0."""
     max_objects: int | None = None
     """Largest count to allow for, 1 to 1000; that of training unless given."""
 
@@ -153,18 +157,18 @@ class Infer:
         run = load_run(self.run_folder, best_device())
         detect, canvas = run.detector(), run.config.model
         check_writable(self.out)
-        if self.overlay:
-            check_writable(self.overlay / "0.png")
+        self._check_folders()
         inputs = [load_images(path, white=run.white) for path in self.paths]
-        sources = {Path(source) for images in inputs for source in images.sources}
-        _refuse_to_overwrite(self.out, [*own_files(run.path), *sources])
+        self._refuse_to_overwrite(inputs, own_files(run.path))
         rows = []
         for images in inputs:
             scenes, scale = as_scenes(images, (canvas.channels, canvas.height, canvas.width))
             found = detect(scenes.pixels(), self.max_objects)
             part = predictions(images, found, scale)
             if self.overlay:
-                save_overlays(self.overlay, images, part, len(rows))
+                save_pictures(self.overlay, images, overlays(images, part), len(rows))
+            if self.masks:
+                save_pictures(self.masks, images, label_images(images, found), len(rows))
             rows += part
         write_text(self.out, FORMATS[self.format](rows))
         if full := sum(row.saturated for row in rows):
@@ -175,6 +179,25 @@ class Infer:
             )
         print(f"{len(rows)} images, {sum(row.count for row in rows)} objects: {self.out}")
         return 0
+
+    def _check_folders(self) -> None:
+        """Refuses folders for pictures that cannot be written, or that are one and the same."""
+        for folder in (self.overlay, self.masks):
+            if folder:
+                check_writable(folder / "0.png")
+        if self.overlay and self.masks and self.overlay.resolve() == self.masks.resolve():
+            raise UserError(f"--masks {self.masks} is the folder of --overlay; name another one")
+
+    def _refuse_to_overwrite(self, inputs: list[UserImages], own: list[Path]) -> None:
+        """Refuses to write the file or a picture over what is read."""
+        read = [*own, *{Path(source) for images in inputs for source in images.sources}]
+        _refuse_to_overwrite(self.out, read)
+        images = [pair for part in inputs for pair in zip(part.sources, part.indices, strict=True)]
+        names = [picture_name(k, *image) for k, image in enumerate(images)]
+        for flag, folder in (("--overlay", self.overlay), ("--masks", self.masks)):
+            if folder and (clash := _first_read([folder / name for name in names], read)):
+                reason = f"would write over {clash.name}, which is read"
+                raise UserError(f"{flag} {folder} {reason}; name another folder")
 
 
 @dataclass(frozen=True)
@@ -238,7 +261,7 @@ class Data:
     preset: Annotated[Positional[str], tyro.conf.arg(metavar="PRESET")]
     """Named configuration: digits, multi-mnist, dair, ... (see docs/presets.md)."""
     out: Path
-    """The .npz file: arrays x, count, boxes, labels."""
+    """The .npz file: arrays x, count, boxes, labels, masks."""
     split: Literal["train", "test"] = "train"
     """Which sprites and how many scenes."""
     seed: int = 0
@@ -253,7 +276,7 @@ class Data:
         if self.out.suffix != ".npz":
             raise UserError(f"--out {self.out} must end in .npz, in which scenes are saved")
         check_writable(self.out)
-        scenes = compose_split(config, self.split, self.seed, self.data_dir)
+        scenes = compose_split(config, self.split, self.seed, self.data_dir, masks=True)
         print(f"{len(scenes)} scenes: {save_scenes(scenes, self.out)}")
         return 0
 
@@ -377,13 +400,21 @@ def show(table: dict) -> None:
         print(f"{name:28}{_plain(value)}")
 
 
-def save_overlays(folder: Path, images, rows, first: int) -> None:
-    """Writes each image with its boxes as a PNG, numbered in order."""
-    for k, (image, row) in enumerate(zip(images.images, rows, strict=True), start=first):
+def overlays(images: UserImages, rows: list[Prediction]) -> Iterator[Image.Image]:
+    """Each image with its boxes, in order."""
+    for image, row in zip(images.images, rows, strict=True):
         pixels = image.numpy() / 255 if image.dtype == torch.uint8 else image.numpy()
         boxes = np.array(row.boxes).reshape(-1, 4)
-        picture = figures.overlay(pixels, boxes, [f"{score:.2f}" for score in row.scores])
-        path = folder / overlay_name(k, row.source, row.index)
+        yield figures.overlay(pixels, boxes, [f"{score:.2f}" for score in row.scores])
+
+
+def save_pictures(
+    folder: Path, images: UserImages, pictures: Iterable[Image.Image], first: int
+) -> None:
+    """Writes a PNG for each image, numbered in order."""
+    named = zip(images.sources, images.indices, pictures, strict=True)
+    for k, (source, index, picture) in enumerate(named, start=first):
+        path = folder / picture_name(k, source, index)
         write_whole(path, lambda temporary, picture=picture: picture.save(temporary))
 
 
@@ -420,7 +451,7 @@ def _settled(command: Train, given: frozenset[str]) -> Train:
     if config.data:
         config = replace(config, data=str(with_home(Path(config.data))))
     check_effects(config, given, bool(config.data))
-    if command.data_dir and (config.data or config.scenes.source == "digits"):
+    if command.data_dir and (config.data or not SOURCES[config.scenes.source].has_files):
         warnings.warn("--data-dir has no effect: the scenes are not made of MNIST", stacklevel=2)
     if command.object_size is not None:
         check_value("--object-size", command.object_size, OBJECT_SIZES)
@@ -446,8 +477,20 @@ def _refuse_to_overwrite(out: Path, inputs: Sequence[Path]) -> None:
     Raises:
         UserError: the file to write is one of the inputs.
     """
-    if out.exists() and any(path.exists() and out.samefile(path) for path in inputs):
+    if _first_read([out], inputs):
         raise UserError(f"--out {out} is one of the files to read; name another file")
+
+
+def _first_read(targets: Sequence[Path], inputs: Sequence[Path]) -> Path | None:
+    """The first of the files to write that is one of those to read, by whatever name."""
+    read = {_identity(path) for path in inputs if path.exists()}
+    return next((path for path in targets if path.exists() and _identity(path) in read), None)
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    """What tells a file from every other one."""
+    status = path.stat()
+    return status.st_dev, status.st_ino
 
 
 def _show_note(message: Warning | str, *_: object) -> None:

@@ -10,7 +10,7 @@ from airscene.counts import presence_of
 from airscene.models.air import AIR, STEPS, Inference
 from airscene.passes import check_pass, inference_batch
 from airscene.ranges import check_value
-from airscene.spatial import ink_boxes, pixel_boxes, window_box
+from airscene.spatial import INK, ink_boxes, pixel_boxes, window_box
 
 TOUCH = 0.05  # an object reaches as far as it paints above this share of its brightest pixel
 FAINTEST = 1e-6  # a picture whose brightest pixel is below a fifth of this is taken for black
@@ -29,6 +29,8 @@ class Detections:
         scores: probability that the step's object exists, q(n ≥ step | x), shape (B, N).
         windows: attention windows (x0, y0, x1, y1), in pixels of the canvas, shape (B, N, 4).
         reconstruction: the canvas of the counted objects, shape (B, C, H, W).
+        masks: which object each pixel shows, shape (B, H, W), int16: k for the object of row k - 1
+            of `boxes`, and 0 for the background; None of a model that cannot tell.
     """
 
     count: Int[Tensor, "batch"]
@@ -37,6 +39,7 @@ class Detections:
     scores: Float[Tensor, "batch steps"]
     windows: Float[Tensor, "batch steps 4"]
     reconstruction: Float[Tensor, "batch channels height width"]
+    masks: Int[Tensor, "batch height width"] | None = None
 
     @property
     def saturated(self) -> Bool[Tensor, "batch"]:
@@ -70,7 +73,30 @@ def _read(inference: Inference) -> tuple[Tensor, ...]:
     posterior, count = inference.posterior, inference.posterior.mode
     scores = posterior.logits.sigmoid().cumprod(-1)
     boxes, windows = _object_boxes(inference, count), window_box(inference.window)
-    return count, posterior.log_probs.exp(), boxes, scores, windows, inference.canvas(count)
+    canvas, masks = inference.canvas(count), segment(inference.objects, count)
+    return count, posterior.log_probs.exp(), boxes, scores, windows, canvas, masks
+
+
+def segment(
+    objects: Float[Tensor, "batch steps channels height width"], count: Int[Tensor, "batch"]
+) -> Int[Tensor, "batch height width"]:
+    """Labels each pixel by the counted object that paints most there, above `spatial.INK`.
+
+    Args:
+        objects: each object alone on an empty canvas, intensities in [0, 1], (B, N, C, H, W). Of
+            its channels, the brightest decides.
+        count: how many of them there are, the first ones, (B,).
+
+    Returns:
+        k for the k-th object, from 1 on, or 0 for the background, int16, shape (B, H, W).
+
+    >>> objects = torch.tensor([[0.9, 0.3, 0.1], [0.1, 0.5, 0.1]]).view(1, 2, 1, 1, 3)
+    >>> segment(objects, torch.tensor([2])).tolist(), segment(objects, torch.tensor([1])).tolist()
+    ([[[1, 2, 0]]], [[[1, 1, 0]]])
+    """
+    present = presence_of(count, objects.shape[1])[..., None, None]
+    most, which = (objects.amax(2) * present).max(1)
+    return torch.where(most > INK, which + 1, 0).to(torch.int16)
 
 
 def _object_boxes(inference: Inference, count: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 
 from airscene.config import Config
+from airscene.data.backdrops import BACKDROPS
 from airscene.errors import UserError
 from airscene.estimators import SETTINGS, EstimationConfig
 from airscene.kinds import kind_of
@@ -66,7 +67,7 @@ RULES = (
     Rule(
         lambda config, has_data: not has_data,
         ("--model.channels",),
-        "composed scenes have one channel; leave it out",
+        "the channels are those of the scenes; give --scenes.channels",
     ),
     Rule(
         lambda config, has_data: config.training.fresh,
@@ -80,8 +81,28 @@ RULES = (
     ),
     Rule(
         lambda config, has_data: max(config.scenes.counts) <= 1,
-        ("--scenes.overlap",),
+        ("--scenes.overlap", "--scenes.visible"),
         "--scenes.counts allows for one object at most; leave it out or name more",
+    ),
+    Rule(
+        lambda config, has_data: config.scenes.compose == "sum",
+        ("--scenes.visible",),
+        "objects that are added up hide nothing; leave it out or give --scenes.compose over",
+    ),
+    Rule(
+        lambda config, has_data: config.scenes.overlap == "boxes",
+        ("--scenes.visible",),
+        "--scenes.overlap boxes lets no object hide another; leave one of them out",
+    ),
+    Rule(
+        lambda config, has_data: config.scenes.colour != "contrast",
+        ("--scenes.contrast",),
+        "it is read by --scenes.colour contrast alone; leave it out or give that",
+    ),
+    Rule(
+        lambda config, has_data: not BACKDROPS[config.scenes.backdrop].has_level,
+        ("--scenes.background",),
+        "--scenes.backdrop levels and photos have levels of their own; leave one of them out",
     ),
     Rule(
         lambda config, has_data: kind_of(config.model).detect is None,

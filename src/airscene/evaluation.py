@@ -85,13 +85,27 @@ def agreement(scenes: Scenes, found: Detections) -> dict[str, Any]:
         "count_confusion": metrics.count_confusion(scenes.count, found.count).tolist(),
         "count_mean_absolute_error": float((found.count - scenes.count).abs().float().mean()),
     }
-    if scenes.boxes is None:
-        return table
+    return table | _box_agreement(scenes, found) | _mask_agreement(scenes, found)
+
+
+def _box_agreement(scenes: Scenes, found: Detections) -> dict[str, float]:
+    if scenes.boxes is None or scenes.count is None:
+        return {}
     true = counted(scenes.boxes, scenes.count)
     inferred, scores = counted(found.boxes, found.count), counted(found.scores, found.count)
-    return table | {
+    return {
         "box_mean_iou": metrics.mean_matched_iou(true, inferred),
         "box_ap50": metrics.average_precision(true, inferred, scores),
+    }
+
+
+def _mask_agreement(scenes: Scenes, found: Detections) -> dict[str, float]:
+    if scenes.masks is None or found.masks is None:
+        return {}
+    true, inferred = scenes.masks.cpu(), found.masks
+    return {
+        "mask_ari": metrics.foreground_ari(true, inferred),
+        "mask_iou": metrics.mean_mask_iou(true, inferred),
     }
 
 

@@ -7,6 +7,7 @@ import torch
 
 from airscene.config import Config
 from airscene.data.composer import FEW, PIXELS, ROUND_PIXELS
+from airscene.data.sources import SOURCES
 from airscene.errors import UserError
 from airscene.kinds import make_objective
 from airscene.models.base import FLOAT
@@ -18,7 +19,6 @@ COMPOSING, TRAINING = "composing scenes", "training scenes"
 VALIDATION, TEST = "validation scenes", "test scenes"
 
 ON_DEVICE = (WEIGHTS, ACTIVATIONS, TRAINING)  # the others stay with the CPU
-SPRITE = 28  # pixels along a side of the larger sprites
 
 
 def training_bytes(config: Config) -> dict[str, int]:
@@ -35,9 +35,8 @@ def training_bytes(config: Config) -> dict[str, int]:
     scenes = config.scenes
     if not config.data:
         height, width = scenes.canvas
-        config = replace(
-            config, model=replace(config.model, channels=1, height=height, width=width)
-        )
+        canvas = {"channels": scenes.channels, "height": height, "width": width}
+        config = replace(config, model=replace(config.model, **canvas))
     with torch.device("meta"):
         objective = make_objective(config)
     parts = {
@@ -92,14 +91,17 @@ def _scene_bytes(config: Config) -> dict[str, int]:
     """Bytes of the scenes that are composed, and of composing them."""
     scenes, most = config.scenes, max(config.scenes.counts)
     pixels = math.prod(scenes.canvas)
-    at_rest = pixels + 24 * most + 8  # with a box and a label an object
-    held_out = 2 * at_rest + 3 * FLOAT * pixels
+    values = scenes.channels * pixels
+    at_rest = values + 24 * most + 8  # with a box and a label an object
+    held_out = 2 * (at_rest + pixels) + 3 * FLOAT * values  # with masks
     smallest, largest = scenes.sides
     placed = pixels * max(1, most)
     candidates = max(1, PIXELS // placed, min(FEW, ROUND_PIXELS // placed))
-    tables = 4 * FLOAT * (largest - smallest + 1) * (largest + 2) * SPRITE  # twice, two axes
+    tables = (
+        4 * FLOAT * (largest - smallest + 1) * (largest + 2) * SOURCES[scenes.source].side
+    )  # twice, two axes
     return {
-        COMPOSING: 4 * FLOAT * candidates * placed + tables,
+        COMPOSING: 4 * FLOAT * candidates * placed * scenes.channels + tables,
         TRAINING: 0 if config.training.fresh else 2 * at_rest * scenes.train_size,
         VALIDATION: held_out * config.training.validation_scenes,
         TEST: held_out * scenes.test_size,

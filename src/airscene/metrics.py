@@ -1,10 +1,11 @@
-"""How well counts and boxes agree with the truth."""
+"""How well counts, boxes and masks agree with the truth."""
 
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Integer
 from scipy.optimize import linear_sum_assignment
+from sklearn.metrics import adjusted_rand_score
 from torch import Tensor
 
 
@@ -58,6 +59,56 @@ def mean_matched_iou(true: Sequence[Tensor], inferred: Sequence[Tensor]) -> floa
     """Mean IoU over all matched objects of all scenes, in [0, 1]; NaN when nothing matches."""
     ious = [matched_ious(t, i) for t, i in zip(true, inferred, strict=True) if len(t) and len(i)]
     return float(torch.cat(ious).mean()) if ious else float("nan")
+
+
+def foreground_ari(
+    true: Integer[Tensor, "scenes height width"], inferred: Integer[Tensor, "scenes height width"]
+) -> float:
+    """The adjusted Rand index over the pixels of true objects, a mean over scenes.
+
+    It asks which pixels belong together, and not what their objects are called (Hubert and Arabie
+    1985). Scenes without a true object are left out.
+
+    Args:
+        true: the object of each pixel, from 1 on, or 0 for the background, shape (M, H, W).
+        inferred: the same, as inferred. Where it is 0, pixels form one more group.
+
+    Returns:
+        1 for the same groups and about 0 for random ones, at least -0.5; NaN without objects.
+
+    >>> true = torch.tensor([[[1, 1, 2, 2, 0]]])
+    >>> foreground_ari(true, torch.tensor([[[2, 2, 1, 1, 3]]]))
+    1.0
+    """
+    pairs = [(t[t > 0], i[t > 0]) for t, i in zip(true, inferred, strict=True) if t.any()]
+    scores = [adjusted_rand_score(t.numpy(), i.numpy()) for t, i in pairs]
+    return sum(scores) / len(scores) if scores else float("nan")
+
+
+def mean_mask_iou(
+    true: Integer[Tensor, "scenes height width"], inferred: Integer[Tensor, "scenes height width"]
+) -> float:
+    """Mean IoU of true objects with inferred ones, over all true objects of all scenes.
+
+    In each scene, true and inferred objects are matched one to one so that the sum of their IoUs is
+    the largest. A true object that is left over counts 0; an inferred one does not count.
+
+    Args:
+        true: the object of each pixel, from 1 on, or 0 for the background, shape (M, H, W). An
+            object that has no pixel plays no part.
+        inferred: the same, as inferred.
+
+    Returns:
+        A number in [0, 1]; NaN without true objects.
+
+    >>> true = torch.tensor([[[1, 1, 1, 1, 0, 2]]])
+    >>> mean_mask_iou(true, torch.tensor([[[2, 2, 2, 0, 0, 0]]]))
+    0.375
+    """
+    scenes = [_mask_ious(t, i) for t, i in zip(true, inferred, strict=True)]
+    objects = sum(len(iou) for iou in scenes)
+    matched = sum(float(iou[linear_sum_assignment(iou, maximize=True)].sum()) for iou in scenes)
+    return matched / objects if objects else float("nan")
 
 
 def average_precision(
@@ -119,6 +170,21 @@ def _right(true: Tensor, inferred: Tensor, scores: Tensor, threshold: float) -> 
             claimed.add(j)
             right[k] = 1.0
     return right
+
+
+def _mask_ious(true: Tensor, inferred: Tensor) -> Tensor:
+    """IoU of every object of `true` (H, W) with every one of `inferred`, those without pixels out.
+
+    Returns:
+        IoUs in [0, 1], shape (A, B), in float64.
+    """
+    columns = int(inferred.max()) + 1
+    pairs = true.long() * columns + inferred.long()
+    shared = pairs.flatten().bincount(minlength=(int(true.max()) + 1) * columns)
+    shared = shared.view(-1, columns).double()
+    union = shared.sum(1, keepdim=True) + shared.sum(0, keepdim=True) - shared
+    iou = (shared / union.clamp(min=1))[1:, 1:]
+    return iou[shared.sum(1)[1:] > 0][:, shared.sum(0)[1:] > 0]
 
 
 def _area(boxes: Tensor) -> Tensor:

@@ -1,8 +1,8 @@
-r"""Detections as files: JSON lines, CSV, COCO.
+r"""Detections as files: JSON lines, CSV, COCO; label images.
 
-All formats are text that UTF-8 can encode. The name of a file need not be UTF-8: each of its bytes
-that is not part of a character is written as an escape, `a\udcff.png` for a byte 0xff, in every
-format alike.
+All formats but label images are text that UTF-8 can encode. The name of a file need not be UTF-8:
+each of its bytes that is not part of a character is written as an escape, `a\udcff.png` for a byte
+0xff, in every format alike.
 """
 
 import csv
@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from PIL import Image
 from torch import Tensor
 
 from airscene.data import UserImages
@@ -154,8 +156,31 @@ def printable(source: str) -> str:
     return source.encode("utf-8", "backslashreplace").decode()
 
 
-def overlay_name(number: int, source: str, index: int) -> str:
-    """The name of the picture that shows what was found in an image.
+def label_images(images: UserImages, found: Detections) -> list[Image.Image]:
+    """Pictures of 16 bits that tell which object each pixel of an image shows, in order.
+
+    A pixel holds k where it shows the object of the k-th box, from 1 on, and 0 elsewhere. Labels
+    found on the model's canvas are brought to the size of the image, each pixel to the nearest.
+
+    Args:
+        images: the user's images.
+        found: what was found in them.
+
+    Raises:
+        UserError: the model cannot tell which pixels belong to an object.
+    """
+    if found.masks is None:
+        raise UserError("--masks: this model cannot tell which pixels belong to an object")
+    labels = found.masks.numpy().astype(np.uint16)
+    sizes = [(image.shape[2], image.shape[1]) for image in images.images]
+    return [
+        Image.fromarray(canvas).resize(size, Image.Resampling.NEAREST)
+        for canvas, size in zip(labels, sizes, strict=True)
+    ]
+
+
+def picture_name(number: int, source: str, index: int) -> str:
+    """The name of a picture of what was found in an image.
 
     Args:
         number: of the image among all that were read, from 0.
@@ -166,7 +191,7 @@ def overlay_name(number: int, source: str, index: int) -> str:
         NUMBER-STEM-INDEX.png, the number with at least five digits, and the stem shortened at its
         end so that the name has at most 200 bytes.
 
-    >>> overlay_name(3, "cells.npz", 12)
+    >>> picture_name(3, "cells.npz", 12)
     '00003-cells-12.png'
     """
     stem = Path(source).stem

@@ -35,7 +35,7 @@ class ReportData:
             `bound_samples`, `bound_scenes` (how many of the scenes, the first ones, the bound is
             over), `images_per_second`, `count_histogram` (scenes by inferred count) and, where the
             truth is known, `count_accuracy`, `count_mean_absolute_error`, `count_confusion` (scenes
-            by true and inferred count), `box_mean_iou`, `box_ap50`.
+            by true and inferred count), `box_mean_iou`, `box_ap50`, `mask_ari`, `mask_iou`.
         stages: pairs of a training iteration and what the model then infers from the same scenes.
         windows: attention windows x0, y0, x1, y1 in pixels of the M evaluated scenes, NaN where a
             step was not used, with shape (M, N, 4); None of a model without objects.
@@ -200,6 +200,18 @@ HEADLINE = (
         "{:.3f}",
         "Box precision (AP)",
         "average precision of boxes that overlap at least half; 1 is perfect",
+    ),
+    (
+        "mask_ari",
+        "{:.3f}",
+        "Mask agreement (ARI)",
+        "whether pixels of one object are found together; 1 is perfect, 0 is chance",
+    ),
+    (
+        "mask_iou",
+        "{:.3f}",
+        "Mask overlap (IoU)",
+        "shared pixels of inferred and true objects over their joint pixels; 1 is perfect",
     ),
     (
         "elbo",

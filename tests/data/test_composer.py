@@ -9,7 +9,7 @@ from PIL import Image
 
 from airscene.data import composer
 from airscene.data.composer import Composer, SceneConfig, compose_split
-from airscene.data.sprites import Sprites, load_sprites
+from airscene.data.sources import Sprites, load_sprites
 from airscene.errors import UserError
 from airscene.spatial import INK
 
@@ -185,6 +185,82 @@ def test_the_background_lifts_the_canvas():
     assert lifted.min() == 102
 
 
+KINDS = {
+    "sum": CONFIG,
+    "over": replace(CONFIG, compose="over", overlap="any", counts=(0, 1, 4)),
+    "class": replace(CONFIG, channels=3, colour="class"),
+    "levels": replace(CONFIG, compose="over", backdrop="levels", colour="levels", channels=3),
+    "contrast": replace(CONFIG, compose="over", backdrop="photos", colour="contrast"),
+    "noisy": replace(CONFIG, backdrop="noisy", channels=3),
+    "grid": replace(CONFIG, backdrop="grid"),
+}
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_every_kind_of_scene_keeps_the_contract(name):
+    config = KINDS[name]
+    scenes = Composer(DIGITS, config).compose(50, seeded(0), masks=True)
+    assert scenes.image.shape == (50, config.channels, 40, 40)
+    assert scenes.image.dtype == scenes.masks.dtype == torch.uint8
+    assert scenes.masks.shape == (50, 40, 40)
+    assert (scenes.masks.flatten(1).amax(1) <= scenes.count).all()
+    for masks, count, boxes in zip(scenes.masks, scenes.count, scenes.boxes, strict=True):
+        for k, (x0, y0, x1, y1) in enumerate(boxes[:count].int().tolist(), start=1):
+            inside = (masks[y0:y1, x0:x1] == k).sum()
+            assert inside == (masks == k).sum() and (inside > 0 or config.overlap == "any")
+    without = Composer(DIGITS, config).compose(50, seeded(0))
+    assert torch.equal(without.image, scenes.image) and without.masks is None
+
+
+def test_masks_are_where_a_lone_object_has_ink():
+    scenes = Composer(DIGITS, replace(CONFIG, counts=(1,))).compose(20, seeded(0), masks=True)
+    assert torch.equal(scenes.masks > 0, scenes.image[:, 0] > 255 * INK)
+
+
+def test_objects_of_one_colour_and_their_backdrop_of_another():
+    config = replace(KINDS["levels"], overlap="any", counts=(2,))
+    scenes = Composer(blocks(255), config).compose(40, seeded(0), masks=True)
+    for image, masks in zip(scenes.image, scenes.masks, strict=True):
+        colours = [image[:, masks == k].unique(dim=1) for k in range(3)]
+        assert all(colour.shape[1] <= 1 for colour in colours)
+        assert set(image.unique().tolist()) <= {0, 63, 127, 191, 255}
+        assert all(not torch.equal(colours[0], colour) for colour in colours[1:])
+
+
+def test_contrast_with_the_backdrop_is_kept():
+    config = replace(KINDS["contrast"], backdrop="levels", channels=3, counts=(1,), contrast=0.3)
+    scenes = Composer(blocks(255), config).compose(60, seeded(0), masks=True)
+    for image, masks in zip(scenes.image.float() / 255, scenes.masks, strict=True):
+        colours = [image[:, masks == k].unique(dim=1) for k in range(2)]
+        assert (colours[0] - colours[1]).abs().min() >= 0.3 - 1 / 255
+
+
+@pytest.mark.parametrize("visible", [0.3, 0.9, 1.0])
+def test_objects_are_visible_as_asked(visible):
+    config = replace(KINDS["over"], visible=visible, counts=(3,))
+    scenes = Composer(blocks(255), config).compose(60, seeded(0), masks=True)
+    for masks, boxes in zip(scenes.masks, scenes.boxes, strict=True):
+        for k, (x0, y0, x1, y1) in enumerate(boxes.int().tolist(), start=1):
+            assert (masks == k).sum() >= visible * (x1 - x0) * (y1 - y0)
+    assert (crossings(scenes) == 0) == (visible == 1.0)
+
+
+def test_objects_may_be_hidden_where_that_is_allowed():
+    config = replace(KINDS["over"], counts=(4,), canvas=(24, 24))
+    scenes = Composer(blocks(255), config).compose(200, seeded(0), masks=True)
+    present = torch.stack([(scenes.masks == k).flatten(1).any(1) for k in range(1, 5)], 1)
+    assert not present.all() and present[:, -1].all()
+    assert (scenes.boxes[..., 2] > 0).all()
+
+
+def test_white_objects_on_black_are_the_same_in_colour_and_painted_over():
+    grey = compose(CONFIG)
+    colour = compose(replace(CONFIG, channels=3))
+    assert torch.equal(colour.image, grey.image.expand(-1, 3, -1, -1))
+    alone = replace(CONFIG, counts=(0, 1))
+    assert torch.equal(compose(replace(alone, compose="over")).image, compose(alone).image)
+
+
 def test_scenes_without_objects():
     scenes = compose(replace(CONFIG, counts=(0,)), 5)
     assert scenes.boxes.shape == (5, 0, 4) and not scenes.image.any()
@@ -200,6 +276,18 @@ def test_too_many_objects_name_canvas_size_and_count():
         compose(SceneConfig(counts=(0, 12)), 30)
 
 
+def test_objects_that_cannot_all_be_seen_name_the_share():
+    config = replace(KINDS["over"], counts=(12,), visible=1.0)
+    with pytest.raises(UserError, match=r"so that each can be seen; .*lower --scenes\.visible$"):
+        compose(config, 5)
+
+
+def test_masks_go_with_their_scenes():
+    scenes = Composer(DIGITS, CONFIG).compose(6, seeded(0), masks=True)
+    assert torch.equal(scenes[2:4].masks, scenes.masks[2:4])
+    assert scenes.to("meta").masks.device.type == "meta"
+
+
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
@@ -210,6 +298,18 @@ def test_too_many_objects_name_canvas_size_and_count():
         ({"canvas": (50, 20)}, "--scenes.canvas is .* sprites reach 31 px"),
         ({"size": 5.0}, "--scenes.size is 5.0: sprites shrink to 2 px"),
         ({"scale_mean": 0.3}, "--scenes.scale-mean is 0.3: take more than 4 times"),
+        ({"source": "stars"}, "--scenes.source is stars: choose one of digits, mnist, shapes"),
+        ({"backdrop": "sky"}, "--scenes.backdrop is sky: choose one of plain, noisy, grid"),
+        ({"channels": 2}, "--scenes.channels is 2: choose one of 1, 3"),
+        ({"channels": True}, "--scenes.channels is True: choose one of 1, 3"),
+        ({"compose": "under"}, "--scenes.compose is under: choose one of sum, over"),
+        ({"overlap": "none"}, "--scenes.overlap is none: choose one of boxes, pixels, any"),
+        ({"colour": "class"}, "--scenes.colour is class: .* give --scenes.channels 3"),
+        ({"colour": "levels"}, "--scenes.colour is levels: .* give --scenes.compose over"),
+        (
+            {"backdrop": "photos", "canvas": (50, 200)},
+            r"--scenes.canvas is \(50, 200\): crops of --scenes.backdrop photos .* 427x192 px",
+        ),
     ],
 )
 def test_bad_values_name_the_field(change, complaint):

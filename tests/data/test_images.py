@@ -20,7 +20,7 @@ from airscene.data.images import (
     training_scenes,
 )
 from airscene.data.scenes import Scenes
-from airscene.data.sprites import load_sprites
+from airscene.data.sources import load_sprites
 from airscene.errors import UserError
 
 RNG = np.random.default_rng(0)
@@ -248,7 +248,7 @@ def test_training_images_share_the_first_size_and_the_richest_colour(tmp_path):
 def composed() -> Scenes:
     config = SceneConfig(canvas=(20, 24), size=8.0, scale_mean=1.0, scale_std=0.0)
     generator = torch.Generator().manual_seed(0)
-    return Composer(load_sprites("digits", "train"), config).compose(12, generator)
+    return Composer(load_sprites("digits", "train"), config).compose(12, generator, masks=True)
 
 
 def test_saved_scenes_come_back_with_their_truth(tmp_path, composed):
@@ -256,7 +256,7 @@ def test_saved_scenes_come_back_with_their_truth(tmp_path, composed):
     with np.load(path) as stored:
         assert stored["x"].shape == (12, 20, 24) and stored["x"].dtype == np.uint8
     read = training_images(path)
-    for name in ("image", "count", "boxes", "labels"):
+    for name in ("image", "count", "boxes", "labels", "masks"):
         assert torch.equal(getattr(read, name), getattr(composed, name))
 
 
@@ -271,6 +271,14 @@ def test_boxes_follow_the_canvas(tmp_path, composed):
     with pytest.warns(UserWarning, match="resized"):
         read = training_images(path, (10, 48))
     assert torch.allclose(read.boxes, composed.boxes * torch.tensor([2.0, 0.5, 2.0, 0.5]))
+
+
+def test_masks_follow_the_canvas(tmp_path, composed):
+    path = save_scenes(composed, tmp_path / "scenes.npz")
+    with pytest.warns(UserWarning, match="resized"):
+        read = training_images(path, (40, 72))
+    assert read.masks.shape == (12, 40, 72) and read.masks.dtype == torch.uint8
+    assert torch.equal(read.masks[:, ::2, 1::3], composed.masks)
 
 
 def test_a_count_alone_is_kept(tmp_path):

@@ -23,10 +23,10 @@ def digits(number: int) -> tuple[np.ndarray, np.ndarray]:
     return rng.integers(0, 256, (number, 28, 28)), rng.integers(0, 10, number)
 
 
-def put(folder: Path, images: np.ndarray, labels: np.ndarray) -> Path:
+def put(folder: Path, images: np.ndarray, labels: np.ndarray, prefix: str = "train") -> Path:
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "train-images-idx3-ubyte").write_bytes(idx(images))
-    (folder / "train-labels-idx1-ubyte").write_bytes(idx(labels))
+    (folder / f"{prefix}-images-idx3-ubyte").write_bytes(idx(images))
+    (folder / f"{prefix}-labels-idx1-ubyte").write_bytes(idx(labels))
     return folder
 
 

@@ -50,6 +50,15 @@ def test_rows_beyond_the_count_may_hold_anything(padding):
     assert truth.labels.tolist() == [[2, -1, -1], [-1, -1, -1]]
 
 
+@pytest.mark.parametrize("kind", [*TYPES, bool])
+def test_masks_of_any_type_are_cast(kind):
+    masks = np.zeros((2, HEIGHT, WIDTH), kind)
+    masks[0, 3, 5:9] = 1
+    truth = check(count=[1, 0], masks=masks)
+    assert truth.masks.dtype == torch.uint8
+    assert np.array_equal(truth.masks, masks.astype(np.uint8))
+
+
 def test_boxes_are_clipped_to_the_image():
     truth = check(count=[1, 1], boxes=[[[-5, -5, 4, 4]], [[25, 15, 99, 20.5]]])
     assert truth.boxes[:, 0].tolist() == [[0, 0, 4, 4], [25, 15, 30, 20]]
@@ -59,6 +68,8 @@ def test_truth_without_counts_is_left_out():
     assert check() is None and check(labels=[[1], [2]]) is None
     with pytest.warns(UserWarning, match=r"a\.npz has boxes but no count"):
         assert check(boxes=[[BOX], [BOX]]) is None
+    with pytest.warns(UserWarning, match=r"a\.npz has boxes and masks but no count"):
+        assert check(boxes=[[BOX], [BOX]], masks=np.zeros((2, HEIGHT, WIDTH))) is None
 
 
 @pytest.mark.parametrize(
@@ -95,6 +106,17 @@ def test_truth_without_counts_is_left_out():
         ({"labels": [["a"], ["b"]]}, "labels holds <U1"),
         ({"count": [2, 0], "labels": [[1], [2]]}, "labels has 1 rows .* up to 2 objects"),
         ({"boxes": [[BOX]] * 2, "labels": [[1, 2]] * 2}, "labels has 2 columns, boxes 1 rows"),
+        ({"masks": np.ones((2, WIDTH, HEIGHT))}, r"masks has shape \(2, 30, 20\); .*\(2, 20, 30\)"),
+        ({"masks": np.ones((HEIGHT, WIDTH))}, "one label for each pixel"),
+        ({"masks": np.full((2, HEIGHT, WIDTH), 0.5)}, "masks holds 0.5; save whole numbers"),
+        ({"masks": np.full((2, HEIGHT, WIDTH), np.nan)}, "masks holds nan"),
+        ({"masks": np.full((2, HEIGHT, WIDTH), "a")}, "masks holds <U1; save numbers"),
+        ({"masks": np.full((2, HEIGHT, WIDTH), -1)}, "masks holds -1; 0 is the background"),
+        ({"masks": np.full((2, HEIGHT, WIDTH), 256)}, "masks holds 256; .* from 1 to 255"),
+        (
+            {"count": [2, 1], "masks": np.full((2, HEIGHT, WIDTH), 2)},
+            r"masks \[1\] holds 2, above its count; number the objects",
+        ),
     ],
 )
 def test_impossible_truth_names_file_array_and_reason(arrays, complaint):

@@ -1,6 +1,6 @@
 """Sources of scenes: sprites composed at random, or the user's own images."""
 
-from airscene.data.composer import Composer, SceneConfig, compose_split
+from airscene.data.composer import Composer, compose_split, load_composer
 from airscene.data.images import (
     UserImages,
     as_scenes,
@@ -10,8 +10,9 @@ from airscene.data.images import (
     training_scenes,
 )
 from airscene.data.pixels import pixels_of
+from airscene.data.scene_config import SceneConfig
 from airscene.data.scenes import Scenes
-from airscene.data.sprites import Sprites, load_sprites
+from airscene.data.sources import Sprites, load_sprites
 
 __all__ = [
     "Composer",
@@ -21,6 +22,7 @@ __all__ = [
     "UserImages",
     "as_scenes",
     "compose_split",
+    "load_composer",
     "load_images",
     "load_sprites",
     "pixels_of",

@@ -3,120 +3,69 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from airscene.data.backdrops import BACKDROPS
+from airscene.data.colours import COLOURINGS, Uncoloured
+from airscene.data.layers import Layers
 from airscene.data.mnist import Split
+from airscene.data.scene_config import TAIL, SceneConfig
 from airscene.data.scenes import Scenes
-from airscene.data.sprites import Source, Sprites, load_sprites
+from airscene.data.sources import Sprites, load_sprites
 from airscene.errors import UserError
-from airscene.ranges import check_ranges, flag_of, within
 from airscene.spatial import ink_boxes
 
-TAIL = 4.0  # scales are cut off at so many standard deviations, so that sizes are bounded
-MINIMUM_SIDE = 4  # in pixels; smaller sprites are blots
 ROUNDS = 100  # of drawing the rejected scenes of a chunk anew before giving up
 FEW = 64  # draw at least so many candidates a round: a long tail of small rounds is slow
 ROUND_PIXELS = 1 << 26  # of the candidates of a round, which is less on the largest canvases
 PIXELS = 1 << 21  # of placed sprites held at once, 8 MiB as floats: larger is slower
 
 
-@dataclass(frozen=True)
-class SceneConfig:
-    """What scenes look like.
+class Drawn(NamedTuple):
+    """M scenes while they are composed; masks that nobody asked for have no pixels."""
 
-    Raises:
-        UserError: a value is out of its range, or the sprites cannot fit the canvas.
-    """
-
-    source: Source = "digits"
-    """Sprites: scikit-learn's 8x8 digits, which need no download, or MNIST."""
-    canvas: Annotated[tuple[int, int], *within(1, 4096)] = (50, 50)
-    """Height and width of a scene in pixels."""
-    counts: Annotated[tuple[int, ...], *within(0, 100)] = (0, 1, 2)
-    """Numbers of objects that occur."""
-    shares: Annotated[tuple[float, ...], *within(0, 1e6)] = ()
-    """Relative frequency of each of the counts; equal when left empty."""
-    size: Annotated[float, *within(1, 4096)] = 28.0
-    """Side of a sprite in pixels at scale 1."""
-    scale_mean: Annotated[float, *within(1e-2, 1e3)] = 1.3
-    """Mean of the scale s; a sprite's side is int(size / s)."""
-    scale_std: Annotated[float, *within(0, 100)] = 0.1
-    """Standard deviation of the scale."""
-    overlap: Literal["boxes", "pixels", "any"] = "pixels"
-    """Never let boxes overlap, never let summed ink exceed full intensity, or allow any overlap."""
-    background: Annotated[float, *within(0, 0.99)] = 0.0
-    """Level under the objects: a pixel is background + (1 - background) * ink."""
-    train_size: Annotated[int, *within(1, 10_000_000)] = 60_000
-    """Number of training scenes."""
-    test_size: Annotated[int, *within(1, 10_000_000)] = 10_000
-    """Number of test scenes."""
-
-    def __post_init__(self) -> None:
-        check_ranges(self, "--scenes.")
-        self._check_counts()
-        self._check_sizes()
-
-    @property
-    def sides(self) -> tuple[int, int]:
-        """The smallest and the largest side of a sprite, in pixels."""
-        spread = TAIL * self.scale_std
-        scales = self.scale_mean + spread, self.scale_mean - spread
-        return int(self.size / scales[0]), int(self.size / scales[1])
-
-    def _check_counts(self) -> None:
-        counts, shares = self.counts, self.shares
-        distinct = bool(counts) and len(set(counts)) == len(counts)
-        self._require("counts", distinct, "name distinct numbers from 0 on")
-        matched = len(shares) in (0, len(counts))
-        self._require("shares", matched, f"name one share for each of the {len(counts)} counts")
-        self._require("shares", not shares or sum(shares) > 0, "name a share above 0")
-
-    def _check_sizes(self) -> None:
-        least = TAIL * self.scale_std
-        above = f"take more than {TAIL:g} times --scenes.scale-std, {least:g}"
-        self._require("scale_mean", least < self.scale_mean, above)
-        smallest, largest = self.sides
-        small = f"sprites shrink to {smallest} px, below {MINIMUM_SIDE}; enlarge it"
-        self._require("size", smallest >= MINIMUM_SIDE, small)
-        large = f"sprites reach {largest} px; enlarge it or lower --scenes.size"
-        self._require("canvas", largest <= min(self.canvas), large)
-
-    def _require(self, field: str, holds: bool, fix: str) -> None:
-        if not holds:
-            raise UserError(f"{flag_of('--scenes.', field)} is {getattr(self, field)}: {fix}")
+    images: Tensor
+    boxes: Tensor
+    labels: Tensor
+    masks: Tensor
 
 
 class Composer:
     """Composes scenes of sprites, on the device that holds the sprites.
 
     A sprite is resized to a square with the antialiased bilinear filter (that of Pillow's
-    `BILINEAR`), placed uniformly where it fits, rounded to integers and summed into its scene. A
-    scene that breaks the overlap rule is drawn anew with the same count, so the shares of the
-    counts hold exactly as asked. An object without ink is drawn anew under every rule.
+    `BILINEAR`), placed uniformly where it fits, rounded to integers and summed into its scene, or
+    painted over those before it. A scene that breaks the overlap rule, or hides more of an object
+    than it may, is drawn anew with the same count, so the shares of the counts hold exactly as
+    asked. An object without ink is drawn anew under every rule.
 
     Attributes:
         sprites: the objects to draw from.
         config: what the scenes look like.
+        split: `train` or `test`, which decides what a backdrop is made of.
     """
 
-    def __init__(self, sprites: Sprites, config: SceneConfig):
+    def __init__(self, sprites: Sprites, config: SceneConfig, split: Split = "train"):
         self.sprites = sprites
         self.config = config
+        self.split: Split = split
+        self._backdrop = BACKDROPS[config.backdrop](
+            config.channels, config.canvas, config.background, split
+        )
         _, height, width = sprites.images.shape
         self._rows = _resize_tables(height, config.sides).to(sprites.images.device)
         self._columns = _resize_tables(width, config.sides).to(sprites.images.device)
 
     def to(self, device: torch.device | str) -> Composer:
         """The same composer on another device."""
-        return Composer(self.sprites.to(device), self.config)
+        return Composer(self.sprites.to(device), self.config, self.split)
 
-    def compose(self, number: int, generator: torch.Generator) -> Scenes:
+    def compose(self, number: int, generator: torch.Generator, masks: bool = False) -> Scenes:
         """Composes scenes, the same for the same state of the generator.
 
         The redrawing asks after each round what is left to draw, so it waits for the device: about
@@ -125,19 +74,22 @@ class Composer:
         Args:
             number: how many scenes M, at least 1.
             generator: the source of randomness, on the composer's device.
+            masks: whether to tell which object is where, which takes some time.
 
         Returns:
-            Scenes with bytes as images (M, 1, H, W) and with K = max(counts) boxes and labels. A
-            box is the extent of the pixels of the placed object above `spatial.INK`.
+            Scenes with bytes as images (M, C, H, W) and with K = max(counts) boxes and labels. A
+            box is the extent of the pixels of the placed object above `spatial.INK`, whether or not
+            other objects hide them. Masks tell for each pixel which of the objects with so much ink
+            there is the foremost, or has most ink where ink is summed.
 
         Raises:
             UserError: the objects do not fit the canvas without overlap.
         """
         count = self._counts(number, generator)
         chunk = max(1, PIXELS // self._placed_pixels)
-        parts = [self._fill(part, generator) for part in count.split(chunk)]
-        images, boxes, labels = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
-        return Scenes(images, count, boxes, labels)
+        parts = [self._fill(part, generator, masks) for part in count.split(chunk)]
+        images, boxes, labels, found = (torch.cat(part) for part in zip(*parts, strict=True))
+        return Scenes(images, count, boxes, labels, found if masks else None)
 
     def _counts(self, number: int, generator: torch.Generator) -> Tensor:
         counts = torch.tensor(self.config.counts, device=self._device)
@@ -145,42 +97,87 @@ class Composer:
         odds = torch.tensor(shares, device=self._device)
         return counts[torch.multinomial(odds, number, replacement=True, generator=generator)]
 
-    def _fill(self, count: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-        """Draws scenes with these counts (M,) until each obeys the overlap rule."""
+    def _fill(self, count: Tensor, generator: torch.Generator, masks: bool) -> Drawn:
+        """Draws scenes with these counts (M,) until each obeys the rules."""
         pending = torch.arange(len(count), device=self._device)
-        filled = self._blank(len(count))
+        filled = self._blank(len(count), masks)
         few = min(FEW, ROUND_PIXELS // self._placed_pixels)
         for _ in range(ROUNDS):
             tries = pending.repeat(max(1, few // len(pending)))
-            drawn, obeys = self._draw(count[tries], generator)
+            drawn, obeys = self._draw(count[tries], generator, masks)
             first, found = _first_of_each(obeys, len(pending))
             for whole, part in zip(filled, drawn, strict=True):
                 whole[pending[found]] = part[first[found]]
             pending = pending[~found]
             if not len(pending):
-                return filled
+                return filled._replace(images=self._backdrop.finish(filled.images, generator))
         raise UserError(self._cannot_fit(int(count[pending].max())))
 
-    def _blank(self, number: int) -> tuple[Tensor, Tensor, Tensor]:
-        most = max(self.config.counts)
-        images = torch.zeros(number, 1, *self.config.canvas, dtype=torch.uint8, device=self._device)
-        boxes = torch.zeros(number, most, 4, device=self._device)
-        labels = torch.full((number, most), -1, device=self._device)
-        return images, boxes, labels
+    def _blank(self, number: int, masks: bool) -> Drawn:
+        most, canvas, device = max(self.config.counts), self.config.canvas, self._device
+        size = (number, self.config.channels, *canvas)
+        return Drawn(
+            torch.zeros(size, dtype=torch.uint8, device=device),
+            torch.zeros(number, most, 4, device=device),
+            torch.full((number, most), -1, device=device),
+            torch.zeros(number, *(canvas if masks else (0, 0)), dtype=torch.uint8, device=device),
+        )
 
-    def _draw(
-        self, count: Tensor, generator: torch.Generator
-    ) -> tuple[tuple[Tensor, Tensor, Tensor], Tensor]:
-        """Draws each scene once; returns images, boxes, labels and which scenes obey the rule."""
+    def _draw(self, count: Tensor, generator: torch.Generator, masks: bool) -> tuple[Drawn, Tensor]:
+        """Draws each scene once; returns the scenes and which of them obey the rules."""
         scene, slot = _slots(count)
         chosen = self._randint(len(self.sprites), len(scene), generator)
         objects = self._place(self.sprites.images.index_select(0, chosen).float(), generator)
-        _, boxes, labels = self._blank(len(count))
-        boxes[scene, slot] = ink_boxes(objects / 255)
-        labels[scene, slot] = self.sprites.labels[chosen]
-        canvas = objects.new_zeros(len(count), *self.config.canvas).index_add_(0, scene, objects)
-        obeys = self._obeys(canvas, boxes) & ((boxes[..., 2] > 0).sum(1) == count)
-        return (self._bytes(canvas), boxes, labels), obeys
+        labels, layers = self.sprites.labels[chosen], Layers(objects, scene, slot, len(count))
+        drawn = self._blank(len(count), masks)
+        drawn.boxes[scene, slot] = ink_boxes(objects / 255)
+        drawn.labels[scene, slot] = labels
+        ink = layers.total()
+        obeys = self._obeys(ink, drawn.boxes) & ((drawn.boxes[..., 2] > 0).sum(1) == count)
+        if self.config.visible:
+            obeys &= self._all_seen(layers)
+        drawn = drawn._replace(images=self._painted(layers, ink, labels, generator))
+        return drawn._replace(masks=self._masks(layers)) if masks else drawn, obeys
+
+    def _painted(
+        self, layers: Layers, ink: Tensor, labels: Tensor, generator: torch.Generator
+    ) -> Tensor:
+        """The scenes as bytes (M, C, H, W); `ink` (M, 1, H, W), their summed ink, is used up."""
+        behind = self._backdrop.behind(layers.scenes, generator)
+        colours = self._colours(layers, labels, behind, generator)
+        if self.config.compose == "over":
+            canvas = layers.over(self._on_canvas(behind, layers.scenes), colours).mul_(255)
+        else:
+            summed = ink if colours is None else layers.total(colours)
+            summed = summed.clamp_(max=255).expand(-1, self.config.channels, -1, -1).contiguous()
+            canvas = summed.mul_(1 - behind).add_(255 * behind)
+        return canvas.round_().to(torch.uint8)
+
+    def _colours(
+        self, layers: Layers, labels: Tensor, behind: Tensor | float, generator: torch.Generator
+    ) -> Tensor | None:
+        """The colours of the objects, (T, C); None if they are white."""
+        if self.config.colour == "white":
+            return None
+        weight = layers.ink / layers.ink.sum((1, 2), keepdim=True).clamp(min=1)
+        under = self._on_canvas(behind, layers.scenes)[layers.scene]  # (T, C, H, W)
+        objects = Uncoloured(labels, (under * weight[:, None]).sum((2, 3)), self.config.contrast)
+        return COLOURINGS[self.config.colour](objects, generator)
+
+    def _on_canvas(self, behind: Tensor | float, scenes: int) -> Tensor:
+        """A backdrop's intensities as (M, C, H, W)."""
+        size = (scenes, self.config.channels, *self.config.canvas)
+        return torch.as_tensor(behind, device=self._device).float().expand(size)
+
+    def _masks(self, layers: Layers) -> Tensor:
+        return layers.foremost() if self.config.compose == "over" else layers.strongest()
+
+    def _all_seen(self, layers: Layers) -> Tensor:
+        """Which scenes (M,) hide no more of any object than they may."""
+        hidden = layers.seen(layers.foremost()) < self.config.visible
+        seen = torch.ones(layers.scenes, dtype=torch.bool, device=self._device)
+        seen[layers.scene[hidden]] = False
+        return seen
 
     def _place(self, sprites: Tensor, generator: torch.Generator) -> Tensor:
         """Resizes and shifts sprites (T, h, w) onto canvases (T, H, W) of whole intensities."""
@@ -208,23 +205,21 @@ class Composer:
     def _obeys(self, canvas: Tensor, boxes: Tensor) -> Tensor:
         match self.config.overlap:
             case "pixels":
-                return canvas.amax((1, 2)) <= 255
+                return canvas.amax((1, 2, 3)) <= 255
             case "boxes":
                 return ~_any_overlap(boxes)
             case "any":
                 return torch.ones(len(canvas), dtype=torch.bool, device=self._device)
 
-    def _bytes(self, canvas: Tensor) -> Tensor:
-        level = self.config.background
-        ink = canvas.clamp_(max=255)
-        return ink.mul_(1 - level).add_(255 * level).round_().to(torch.uint8)[:, None]
-
     def _cannot_fit(self, count: int) -> str:
         height, width = self.config.canvas
         side = int(self.config.size / self.config.scale_mean)
+        apart, fix = "without overlap", "give --scenes.overlap any"
+        if self.config.overlap == "any":
+            apart, fix = "so that each can be seen", "lower --scenes.visible"
         return (
-            f"{count} objects of {side} px do not fit a {height}x{width} canvas without overlap;"
-            " enlarge --scenes.canvas, lower --scenes.counts or give --scenes.overlap any"
+            f"{count} objects of {side} px do not fit a {height}x{width} canvas {apart};"
+            f" enlarge --scenes.canvas, lower --scenes.counts or {fix}"
         )
 
     @property
@@ -237,16 +232,37 @@ class Composer:
         return self.sprites.images.device
 
 
+def load_composer(config: SceneConfig, split: Split, data_dir: Path | None = None) -> Composer:
+    """The composer of the training or the test scenes, with its sprites and its backdrop.
+
+    Args:
+        config: what the scenes look like.
+        split: `train` or `test`.
+        data_dir: the folder with the MNIST files; see `load_mnist`.
+
+    Raises:
+        UserError: the sprites cannot be had.
+    """
+    return Composer(load_sprites(config.source, split, data_dir), config, split)
+
+
 def compose_split(
-    config: SceneConfig, split: Split, seed: int, data_dir: Path | None = None
+    config: SceneConfig,
+    split: Split,
+    seed: int,
+    data_dir: Path | None = None,
+    masks: bool = False,
 ) -> Scenes:
-    """Composes the training or the test scenes of a seed; they share no sprite and no randomness.
+    """Composes the training or the test scenes of a seed.
+
+    The two share no randomness, no part of a photograph and no handwritten digit.
 
     Args:
         config: what the scenes look like, and how many there are.
         split: `train` or `test`.
         seed: at least 0.
         data_dir: the folder with the MNIST files; see `load_mnist`.
+        masks: whether to tell which object is where; see `Composer.compose`.
 
     Raises:
         UserError: the sprites cannot be had, or do not fit the canvas.
@@ -254,9 +270,8 @@ def compose_split(
     # Named by seed and split, as in every version so far, so that figures stay comparable.
     name = np.random.SeedSequence([seed, split == "test"]).generate_state(1)
     generator = torch.Generator().manual_seed(int(name[0]))
-    sprites = load_sprites(config.source, split, data_dir)
     number = config.train_size if split == "train" else config.test_size
-    return Composer(sprites, config).compose(number, generator)
+    return load_composer(config, split, data_dir).compose(number, generator, masks)
 
 
 def _any_overlap(boxes: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from airscene.data import arrays, pictures
-from airscene.data.pixels import FULL_WHITE, as_tensor, find_white
+from airscene.data.pixels import FULL_WHITE, LUMINANCE, as_tensor, find_white
 from airscene.data.reading import check_total, is_folder, names, note, shown
 from airscene.data.scenes import Scenes
 from airscene.data.truth import checked_truth
@@ -22,7 +22,6 @@ from airscene.errors import UserError
 from airscene.files import write_whole
 
 T = TypeVar("T")
-_LUMINANCE = (0.299, 0.587, 0.114)
 
 
 @dataclass(frozen=True)
@@ -165,9 +164,9 @@ def training_scenes(images: UserImages, canvas: tuple[int, int] | None = None) -
         canvas: height and width, or None for those of the first image.
 
     Returns:
-        Scenes, in colour if any image is. The counts, boxes and labels of a file such as
-        `save_scenes` writes come along, boxes brought to the canvas. Boxes and labels without
-        counts are left out.
+        Scenes, in colour if any image is. The counts, boxes, labels and masks of a file such as
+        `save_scenes` writes come along, boxes and masks brought to the canvas. Without counts the
+        others are left out.
 
     Raises:
         UserError: the file's truth cannot be true of its images.
@@ -183,14 +182,15 @@ def training_scenes(images: UserImages, canvas: tuple[int, int] | None = None) -
     if truth is None:
         return scenes
     boxes = None if truth.boxes is None else truth.boxes / scale.repeat(1, 2)[:, None]
-    return replace(scenes, count=truth.count, boxes=boxes, labels=truth.labels)
+    masks = None if truth.masks is None else _resized_masks(truth.masks, (height, width))
+    return replace(scenes, count=truth.count, boxes=boxes, labels=truth.labels, masks=masks)
 
 
 def save_scenes(scenes: Scenes, path: Path) -> Path:
     """Writes scenes to a compressed `.npz` file, whole or not at all.
 
     The file holds `x`, (M, H, W) for grey and (M, H, W, C) for colour, and those of `count`,
-    `boxes` and `labels` that are known.
+    `boxes`, `labels` and `masks` that are known.
 
     Raises:
         UserError: `path` does not end in .npz or cannot be written.
@@ -198,7 +198,7 @@ def save_scenes(scenes: Scenes, path: Path) -> Path:
     if path.suffix != ".npz":
         raise UserError(f"scenes are saved as .npz; name a file like {path.with_suffix('.npz')}")
     x = scenes.image.movedim(1, -1)
-    truth = {"count": scenes.count, "boxes": scenes.boxes, "labels": scenes.labels}
+    truth = {name: getattr(scenes, name) for name in arrays.TRUTH}
     tensors = {"x": x.squeeze(-1) if x.shape[-1] == 1 else x, **truth}
     stored = {name: t.cpu().numpy() for name, t in tensors.items() if t is not None}
     return write_whole(path, lambda temporary: np.savez_compressed(temporary, **stored))
@@ -250,9 +250,16 @@ def _fit(image: Tensor, canvas: tuple[int, int, int]) -> Tensor:
     return floats.clamp_(0, 1)
 
 
+def _resized_masks(masks: Tensor, size: tuple[int, int]) -> Tensor:
+    """Labels (M, h, w) at another size, each pixel that of the nearest one."""
+    if masks.shape[1:] == size:
+        return masks
+    return interpolate(masks[:, None], size, mode="nearest-exact")[:, 0]
+
+
 def _recolour(image: Tensor, channels: int) -> Tensor:
     if image.shape[0] == 3 and channels == 1:
-        return torch.einsum("chw,c->hw", image, torch.tensor(_LUMINANCE))[None]
+        return torch.einsum("chw,c->hw", image, torch.tensor(LUMINANCE))[None]
     return image.expand(channels, -1, -1).clone()
 
 

@@ -15,6 +15,7 @@ from airscene.errors import UserError
 FULL_WHITE = 65535  # the largest value of 16 bits
 CAMERA_WHITE = 4095  # the largest value of a camera of 12 bits
 ROUNDING = 1e-6  # how far floats may leave [0, 1] before they are refused
+LUMINANCE = (0.299, 0.587, 0.114)  # of red, green and blue
 
 
 def pixels_of(images: Any) -> Tensor:

@@ -20,12 +20,15 @@ class Scenes:
         boxes: the objects' tight boxes (x0, y0, x1, y1) in pixels, x1 and y1 exclusive, with shape
             (M, K, 4), float32; rows from `count` on are zero.
         labels: the objects' classes, with shape (M, K), int64; entries from `count` on are -1.
+        masks: which object each pixel shows, with shape (M, H, W), uint8: k for the object of row
+            k - 1 of `boxes`, and 0 for the background.
     """
 
     image: Tensor
     count: Tensor | None = None
     boxes: Tensor | None = None
     labels: Tensor | None = None
+    masks: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.image)

@@ -1,4 +1,4 @@
-"""The truth that comes with the user's images: counts, boxes and labels, checked and cast."""
+"""The truth that comes with the user's images: counts, boxes, labels and masks, checked."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from airscene.data.reading import note, shown
 from airscene.errors import UserError
 
 _LARGEST = 2**31  # of counts and labels
+_MOST_MASKS = 255  # objects of an image, as masks are bytes
 
 
 @dataclass(frozen=True)
@@ -26,11 +27,13 @@ class Truth:
         boxes: (x0, y0, x1, y1) in pixels, upper ends exclusive, (M, K, 4), float32; rows from
             `count` on are zero.
         labels: the classes, (M, K), int64; entries from `count` on are -1.
+        masks: which object each pixel shows, from 1 on, or 0 for none, (M, H, W), uint8.
     """
 
     count: Tensor
     boxes: Tensor | None = None
     labels: Tensor | None = None
+    masks: Tensor | None = None
 
 
 def checked_truth(
@@ -38,26 +41,28 @@ def checked_truth(
 ) -> Truth | None:
     """Checks the truth in a file and casts it.
 
-    Counts may be any numbers without a fraction, of shape (M,) or (M, 1). What stands in `boxes`
-    and `labels` from the count of an image on does not matter. Boxes that reach out of the image
-    are clipped to it.
+    Counts and masks may be any numbers without a fraction, counts of shape (M,) or (M, 1). What
+    stands in `boxes` and `labels` from the count of an image on does not matter. Boxes that reach
+    out of the image are clipped to it.
 
     Args:
         path: the file, for messages.
-        arrays: those of `count`, `boxes` and `labels` that it holds.
+        arrays: those of `count`, `boxes`, `labels` and `masks` that it holds.
         number: M, how many images there are.
         height: of the images, in pixels.
         width: of the images, in pixels.
 
     Returns:
-        The truth, or None if there is no `count`; a note tells of boxes without it.
+        The truth, or None if there is no `count`; a note tells of boxes or masks without it.
 
     Raises:
         UserError: an array has a shape, type or value that cannot be true of these images.
     """
     if "count" not in arrays:
-        if "boxes" in arrays:
-            note(f"{shown(path)} has boxes but no count: its truth is left out")
+        places = [name for name in ("boxes", "masks") if name in arrays]
+        if places:
+            names = " and ".join(places)
+            note(f"{shown(path)} has {names} but no count: its truth is left out")
         return None
     count = _counts(path, arrays["count"], number, height * width)
     boxes, labels = arrays.get("boxes"), arrays.get("labels")
@@ -68,8 +73,11 @@ def checked_truth(
     if boxes is not None and labels is not None and boxes.shape[1] != labels.shape[1]:
         rows = f"{labels.shape[1]} columns, boxes {boxes.shape[1]} rows an image"
         _refuse(path, "labels", f"has {rows}", "give both the same K")
-    per_object = (None if a is None else torch.from_numpy(a) for a in (boxes, labels))
-    return Truth(torch.from_numpy(count), *per_object)
+    masks = arrays.get("masks")
+    if masks is not None:
+        masks = _masks(path, masks, count, height, width)
+    known = (None if a is None else torch.from_numpy(a) for a in (boxes, labels, masks))
+    return Truth(torch.from_numpy(count), *known)
 
 
 def _counts(path: Path, count: np.ndarray, number: int, most: int) -> np.ndarray:
@@ -124,6 +132,23 @@ def _labels(path: Path, labels: np.ndarray, count: np.ndarray) -> np.ndarray:
     kept = np.full(labels.shape, -1, np.int64)
     kept[used] = _whole(path, "labels", labels[used])
     return kept
+
+
+def _masks(path: Path, masks: np.ndarray, count: np.ndarray, height: int, width: int) -> np.ndarray:
+    if masks.shape != (len(count), height, width):
+        fix = f"it must be {(len(count), height, width)}, one label for each pixel"
+        _refuse(path, "masks", f"has shape {masks.shape}", fix)
+    whole = masks if masks.dtype.kind in "bui" else _whole(path, "masks", masks)
+    if whole.min() < 0 or whole.max() > _MOST_MASKS:
+        outside = whole.min() if whole.min() < 0 else whole.max()
+        fix = f"0 is the background, and objects are numbered from 1 to {_MOST_MASKS} at most"
+        _refuse(path, "masks", f"holds {outside}", fix)
+    beyond = whole.max((1, 2)) > count
+    if beyond.any():
+        first = int(beyond.argmax())
+        fix = "number the objects of an image from 1 to its count"
+        _refuse(path, "masks", f"[{first}] holds {whole[first].max()}, above its count", fix)
+    return whole.astype(np.uint8)
 
 
 def _used(

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from airscene.config import Config
-from airscene.data import Composer, load_sprites
+from airscene.data import load_composer
 from airscene.errors import UserError
 from airscene.estimators import Estimator
 from airscene.experiments.machine import best_device
@@ -97,8 +97,7 @@ def measure_variance(task: VarianceTask) -> None:
     left out: those that `EXACT` gives none, and the same for all estimators. It must come first.
     """
     device = best_device()
-    sprites = load_sprites(task.base.scenes.source, "train", task.data_dir)
-    scenes = FreshScenes(Composer(sprites, task.base.scenes).to(device))
+    scenes = FreshScenes(load_composer(task.base.scenes, "train", task.data_dir).to(device))
     found = {f"{stage:g}": _moments(task, stage, scenes, device) for stage in task.stages}
     if task.name == EXACT:
         live = {stage: moments.ever_nonzero().cpu() for stage, moments in found.items()}

@@ -9,7 +9,6 @@ from typing import Any, Protocol, TypeVar
 
 from airscene.config import Config
 from airscene.data import load_sprites
-from airscene.data.sprites import Source
 from airscene.errors import UserError
 from airscene.experiments.pool import Pool
 from airscene.files import finite, read_json, write_text
@@ -53,8 +52,7 @@ def begin(out: Path, experiment: Any, configs: Iterable[Config], data_dir: Path 
     """
     if experiment.seeds < 1:
         raise UserError(f"--seeds is {experiment.seeds}; it must be at least 1")
-    sources: set[Source] = {config.scenes.source for config in configs}
-    for source in sources:
+    for source in {config.scenes.source for config in configs}:
         for split in ("train", "test"):
             load_sprites(source, split, data_dir)
     claim(out, experiment)

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from airscene.config import Config
-from airscene.data import Composer, Scenes, compose_split, load_sprites
+from airscene.data import Scenes, compose_split, load_composer
 from airscene.errors import UserError
 from airscene.kinds import kind_of
 from airscene.runs.pictures import Pictures, held_out, load_own, split_pictures
@@ -86,7 +86,8 @@ def own_scenes(run: Run, moved: Path | None = None, data_dir: Path | None = None
             f"--data {moved} has no effect: {run.path} was trained on composed scenes, which are "
             f"composed anew; leave it out"
         )
-    return _fitting(compose_split(run.config.scenes, "test", TEST_SEED, data_dir), run)
+    scenes = compose_split(run.config.scenes, "test", TEST_SEED, data_dir, masks=True)
+    return _fitting(scenes, run)
 
 
 def _fitting(scenes: Scenes, run: Run) -> Scenes:
@@ -116,8 +117,7 @@ def _stream(
     config: Config, data_dir: Path | None, device: torch.device | str
 ) -> FixedScenes | FreshScenes:
     if config.training.fresh:
-        sprites = load_sprites(config.scenes.source, "train", data_dir)
-        return FreshScenes(Composer(sprites, config.scenes).to(device))
+        return FreshScenes(load_composer(config.scenes, "train", data_dir).to(device))
     scenes = compose_split(config.scenes, "train", config.seed, data_dir)
     return FixedScenes(scenes.to(device))
 
