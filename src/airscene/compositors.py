@@ -1,0 +1,212 @@
+"""Compositors: how layers and a background make a canvas.
+
+A compositor says what each layer changes of the canvas under it. Canvases, likelihoods and what is
+left to explain all follow from these changes in the same way (`Stack`), so that a new compositor is
+one class and one row of the table `COMPOSITORS`.
+
+sum
+    The canvas is background + Σ_k m_k p_k: paint is light that adds up (Eslami et al. 2016).
+
+over
+    Layers hide what lies behind them, the first in front. With opacity α and the transmittance
+    T_k = Π_{j<k} (1 - m_j α_j), which is the part of a pixel that no layer before k explains,
+
+        canvas = Σ_k T_k m_k p_k + T_{N+1} background,
+
+    so that layer k changes the canvas by T_k m_k (p_k - α_k background).
+
+p is the paint of a layer; where layers have an opacity, it is their appearance times that opacity.
+m is the presence of each layer. Between 0 and 1 it dims the layer, or makes it see-through.
+"""
+
+import math
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Literal
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from airscene import layers
+from airscene.spatial import INK
+
+CompositorName = Literal["sum", "over"]
+
+
+@dataclass(frozen=True)
+class Layers:
+    """N objects of each of B scenes, as patches on a canvas.
+
+    Attributes:
+        paint: what each adds to the canvas, shape (B, N, C, P, Q).
+        opacity: how much each hides, between 0 and 1, shape (B, N, 1, P, Q); for `over` alone.
+        corner: of each patch (y, x) in pixels, shape (B, N, 2).
+    """
+
+    paint: Float[Tensor, "batch steps channels rows columns"]
+    opacity: Float[Tensor, "batch steps 1 rows columns"] | None
+    corner: Int[Tensor, "batch steps 2"]
+
+    @staticmethod
+    def join(parts: "list[Layers]") -> "Layers":
+        """Layers of the same scenes, one after the other."""
+        opacities = [part.opacity for part in parts if part.opacity is not None]
+        return Layers(
+            torch.cat([part.paint for part in parts], 1),
+            torch.cat(opacities, 1) if opacities else None,
+            torch.cat([part.corner for part in parts], 1),
+        )
+
+
+class Compositor:
+    """What every compositor offers.
+
+    Attributes:
+        opaque: whether layers have an opacity.
+    """
+
+    opaque: bool
+
+    def changes(
+        self, objects: Layers, background: Tensor, presence: Tensor
+    ) -> Float[Tensor, "batch steps channels rows columns"]:
+        """What each layer changes of the canvas under it, shape (B, N, C, P, Q).
+
+        Args:
+            objects: the layers.
+            background: shape (B, C, H, W).
+            presence: shape (B, N).
+        """
+        raise NotImplementedError
+
+    def shares(self, objects: Layers, presence: Tensor, canvas: tuple[int, int]) -> Tensor:
+        """How much of each pixel the background and each present object make, (B, 1 + N, H, W).
+
+        The largest tells to which of them a pixel belongs.
+
+        Args:
+            objects: the layers.
+            presence: shape (B, N).
+            canvas: its height and width.
+        """
+        raise NotImplementedError
+
+
+class Sum(Compositor):
+    """Layers add up; see the module."""
+
+    opaque = False
+
+    def changes(self, objects: Layers, background: Tensor, presence: Tensor) -> Tensor:
+        """See `Compositor.changes`."""
+        return presence[..., None, None, None] * objects.paint
+
+    def shares(self, objects: Layers, presence: Tensor, canvas: tuple[int, int]) -> Tensor:
+        """See `Compositor.shares`: the brightest channel of the paint decides, above `INK`."""
+        brightest = objects.paint.amax(2, keepdim=True) * presence[..., None, None, None]
+        painted = layers.lift(brightest, objects.corner, canvas)[:, :, 0]
+        return torch.cat([torch.full_like(painted[:, :1], INK), painted], 1)
+
+
+class Over(Compositor):
+    """Layers hide what is behind them; see the module."""
+
+    opaque = True
+
+    def changes(self, objects: Layers, background: Tensor, presence: Tensor) -> Tensor:
+        """See `Compositor.changes`."""
+        assert objects.opacity is not None
+        masks = presence[..., None, None, None]
+        opacity = masks * objects.opacity
+        size, canvas = layers.size_of(opacity), layers.size_of(background)
+        seen = layers.transmittance(opacity, objects.corner, canvas)
+        behind = background.unsqueeze(1)
+        if size != canvas:
+            behind = behind.expand(-1, opacity.shape[1], -1, -1, -1).flatten(0, 1)
+            behind = layers.cut(behind, objects.corner.flatten(0, 1), size)
+            behind = behind.unflatten(0, opacity.shape[:2])
+        return seen * (masks * objects.paint - opacity * behind)
+
+    def shares(self, objects: Layers, presence: Tensor, canvas: tuple[int, int]) -> Tensor:
+        """See `Compositor.shares`: what is seen of each object, and of the background."""
+        assert objects.opacity is not None
+        opacity = objects.opacity * presence[..., None, None, None]
+        seen = opacity * layers.transmittance(opacity, objects.corner, canvas)
+        seen = layers.lift(seen, objects.corner, canvas)[:, :, 0]
+        return torch.cat([1 - seen.sum(1, keepdim=True), seen], 1)
+
+
+COMPOSITORS: dict[str, Compositor] = {"sum": Sum(), "over": Over()}
+"""Every compositor, by the name that `--model.compositor` takes."""
+
+
+@dataclass(frozen=True)
+class Composition:
+    """Images, backgrounds and layers, put together: likelihoods and canvases of any presence.
+
+    Attributes:
+        image: what is to be explained, shape (B, C, H, W).
+        background: shape (B, C, H, W).
+        objects: the layers.
+        compositor: how they are put together.
+        sigma: standard deviation of a pixel around the canvas.
+    """
+
+    image: Float[Tensor, "batch channels height width"]
+    background: Float[Tensor, "batch channels height width"]
+    objects: Layers
+    compositor: Compositor
+    sigma: float
+
+    @cached_property
+    def log_likelihoods(self) -> Float[Tensor, "counts batch"]:
+        """Log p(x | z, n) in nats of every count n = 0..N, its first n objects, (N + 1, B)."""
+        steps = self.objects.paint.shape[1]
+        return self._gaussian(self._errors(self.image.new_ones(len(self.image), steps))).T
+
+    def log_likelihood(self, presence: Float[Tensor, "*masks steps"]) -> Float[Tensor, "*masks"]:
+        """Log p(x | z, presence) in nats, with the Gaussian's constant, (..., B, N) -> (..., B)."""
+        masks = presence.expand(*presence.shape[:-2], len(self.image), -1)
+        rows = masks.flatten(0, -2)  # (... B, N)
+        scene = self._repeated(len(rows) // len(self.image))
+        return self._gaussian(scene._errors(rows)[:, -1].view(masks.shape[:-1]))
+
+    @property
+    def painted(self) -> Float[Tensor, "batch steps channels height width"]:
+        """What each object paints, alone on an empty canvas, shape (B, N, C, H, W)."""
+        return layers.lift(self.objects.paint, self.objects.corner, layers.size_of(self.image))
+
+    def canvas(self, presence: Float[Tensor, "batch steps"]) -> Tensor:
+        """The canvas of the present objects, shape (B, C, H, W), without gradient."""
+        changes = self.compositor.changes(self.objects, self.background, presence)
+        return layers.stack(self.background, changes, self.objects.corner)
+
+    def shares(self, presence: Float[Tensor, "batch steps"]) -> Tensor:
+        """See `Compositor.shares`."""
+        return self.compositor.shares(self.objects, presence, layers.size_of(self.image))
+
+    def _repeated(self, times: int) -> "Composition":
+        """All scenes again and again, so that each of them can have several masks."""
+        if times == 1:
+            return self
+
+        def again(part: Tensor) -> Tensor:
+            return part.expand(times, *part.shape).flatten(0, 1)
+
+        paint, opacity, corner = self.objects.paint, self.objects.opacity, self.objects.corner
+        objects = Layers(again(paint), None if opacity is None else again(opacity), again(corner))
+        return replace(
+            self, image=again(self.image), background=again(self.background), objects=objects
+        )
+
+    def _errors(self, presence: Float[Tensor, "batch steps"]) -> Float[Tensor, "batch counts"]:
+        """‖x - canvas‖² of the present ones among the first n objects, n = 0..N, (B, N + 1)."""
+        with torch.autocast(self.image.device.type, enabled=False):  # sums of many squares
+            changes = self.compositor.changes(self.objects, self.background, presence)
+            residual = self.image - self.background
+            return layers.squared_errors(residual, changes, self.objects.corner)
+
+    def _gaussian(self, errors: Tensor) -> Tensor:
+        constant = math.log(self.sigma * math.sqrt(2 * math.pi)) * self.image[0].numel()
+        return -errors / (2 * self.sigma**2) - constant
