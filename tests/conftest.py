@@ -7,7 +7,9 @@ from jaxtyping import install_import_hook
 
 SHAPED = (
     "spatial",
+    "compositors",
     "counts",
+    "layers",
     "networks",
     "models",
     "estimators",
@@ -23,6 +25,7 @@ import pytest  # noqa: E402
 import torch  # noqa: E402
 from torch.distributions import Normal  # noqa: E402
 
+from airscene.compositors import Composition, Layers  # noqa: E402
 from airscene.counts import CountPosterior  # noqa: E402
 from airscene.models.air import AIR, AIRConfig, Inference  # noqa: E402
 
@@ -53,18 +56,20 @@ class KnownAIR(AIR):
         index = same.int().argmax(1)
         shape = self.logits[index].shape
         where, what = torch.zeros(*shape, 3), torch.zeros(*shape, 1)
-        prior = self.prior(shape[-1])
+        prior, objects = self.prior(shape[-1]), self.objects[index]
+        layers = Layers(objects, None, torch.zeros(*shape, 2, dtype=torch.long))
+        behind = torch.zeros_like(image)
         return Inference(
-            image=image,
             posterior=CountPosterior(self.logits[index]),
             q_where=Normal(prior.where.loc.expand(where.shape), prior.where.scale),
             q_what=Normal(what, 1.0),
+            q_background=self.background.posterior(image),
             where=where,
             what=what,
+            background=what[:, 0, :0],
             window=self.windows[index],
-            objects=self.objects[index],
+            scene=Composition(image, behind, layers, self.compositor, self.sigma),
             prior=prior,
-            sigma=self.config.sigma,
         )
 
 

@@ -52,7 +52,8 @@ def test_what_is_chosen_fits_the_images():
     model = choice.config.model
     assert (model.height, model.width, model.channels) == (50, 60, 1)
     assert model.steps == 5  # two above the largest count
-    assert model.sigma == pytest.approx(0.18)
+    energy = 0.6**2 * SIZE**2
+    assert model.sigma == pytest.approx((energy / (2 * model.evidence)) ** 0.5, rel=1e-3)
     window = 50 / (1 + np.exp(-model.scale_prior[0]))
     assert SIZE < window < 1.5 * SIZE
     assert model.glimpse == pytest.approx(window, abs=1)
@@ -60,9 +61,11 @@ def test_what_is_chosen_fits_the_images():
     assert any("--model.steps 5" in reason and "up to 3" in reason for reason in choice.reasons)
 
 
-def test_small_objects_have_a_smaller_sigma():
-    small = squares((3, 3), side=6)
-    assert choose(Config(), scenes_of(small, small), 6).config.model.sigma == pytest.approx(0.18)
+def test_more_evidence_is_a_smaller_sigma():
+    image, config = scenes_of(squares((3, 3))), Config()
+    asked = replace(config, model=replace(config.model, evidence=4 * config.model.evidence))
+    half, whole = (choose(some, image, SIZE).config.model.sigma for some in (asked, config))
+    assert half == pytest.approx(whole / 2, rel=1e-3)
 
 
 def test_what_is_not_chosen_stays():

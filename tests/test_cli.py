@@ -108,7 +108,7 @@ def find(monkeypatch, boxes, spare: int = 1) -> None:
         masks = torch.zeros(m, *images.shape[2:], dtype=torch.int16)
         for k, (x0, y0, x1, y1) in enumerate(boxes, start=1):
             masks[:, int(y0) : int(y1), int(x0) : int(x1)] = k
-        return Detections(torch.full((m,), n), probs, each, scores, each, images, masks)
+        return Detections(torch.full((m,), n), probs, each, scores, each, images, images, masks)
 
     monkeypatch.setattr(Run, "detector", lambda run: detect)
 

@@ -3,6 +3,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from airscene.compositors import COMPOSITORS, Layers
 from airscene.detections import detect, segment
 
 YES, NO = 4.0, -4.0
@@ -148,6 +149,19 @@ def test_a_pixel_shows_the_counted_object_that_paints_most_above_ink(known_air):
 
 
 def test_the_brightest_channel_decides_whose_a_pixel_is():
-    objects = torch.zeros(1, 2, 3, 1, 2)
-    objects[0, 0, :, 0, 0], objects[0, 1, 2, 0, 0] = 0.5, 0.9
-    assert segment(objects, torch.tensor([2])).tolist() == [[[2, 0]]]
+    paint = torch.zeros(1, 2, 3, 1, 2)
+    paint[0, 0, :, 0, 0], paint[0, 1, 2, 0, 0] = 0.5, 0.9
+    objects = Layers(paint, None, torch.zeros(1, 2, 2, dtype=torch.long))
+    shares = COMPOSITORS["sum"].shares(objects, torch.ones(1, 2), (1, 2))
+    assert segment(shares).tolist() == [[[2, 0]]]
+
+
+def test_a_pixel_belongs_to_what_is_seen_most_there():
+    """The first object is half opaque in both pixels, the second wholly in one of them."""
+    opacity = torch.tensor([[0.5, 0.5], [1.0, 0.0]]).view(1, 2, 1, 1, 2)
+    objects = Layers(opacity, opacity, torch.zeros(1, 2, 2, dtype=torch.long))
+    shares = COMPOSITORS["over"].shares(objects, torch.ones(1, 2), (1, 2))
+    expected = torch.tensor([[0.0, 0.5], [0.5, 0.5], [0.5, 0.0]])
+    torch.testing.assert_close(shares[0, :, 0], expected)
+    alone = COMPOSITORS["over"].shares(objects, torch.tensor([[0.0, 1.0]]), (1, 2))
+    assert segment(alone).tolist() == [[[2, 0]]]

@@ -94,7 +94,7 @@ def test_flags_that_matter_pass_together(name, has_data):
     idle |= {"--scenes.contrast", "--scenes.visible"}
     idle |= {"--scenes.", "--training.fresh"} if has_data else set()
     idle |= {"--estimator", "--training.prior-odds"} if name == "draw" else set()
-    idle |= {"--model.lstm"} if getattr(config.model, "feedback", "none") == "residual" else set()
+    idle |= {f"--model.{name}".replace("_", "-") for name in config.model.idle()}
     check_effects(config, frozenset(f for f in flags if not f.startswith(tuple(idle))), has_data)
 
 
@@ -126,7 +126,7 @@ def training_step(name: str, estimation: EstimationConfig) -> list:
     torch.manual_seed(0)
     objective = make_objective(Config(model=small, estimator=name, estimation=estimation))
     objective.schedule(0.0)
-    image, noise = torch.rand(2, 1, 8, 8), torch.randn(2, 3, 2, 5)
+    image, noise = torch.rand(2, 1, 8, 8), torch.randn(2, 3, 10)
     loss, _ = objective(image, noise[:, : objective.noise_shape[0]])
     loss.backward()
     slopes = [p.grad.abs().sum().item() for p in objective.parameters() if p.grad is not None]

@@ -35,7 +35,7 @@ def detections(count, boxes, scores) -> Detections:
     batch, steps = scores.shape
     unread = torch.zeros(batch, 1, 1, 1)
     probs = torch.zeros(batch, steps + 1)
-    return Detections(count, probs, boxes, scores, boxes, unread)
+    return Detections(count, probs, boxes, scores, boxes, unread, unread)
 
 
 def corner(x: float) -> list[float]:
@@ -77,11 +77,11 @@ def test_masks_are_compared_where_both_know_them():
     half = masks.short() * (torch.arange(40) < 20)
     known, empty = replace(TRUE, masks=masks), torch.zeros(3, 1, 20, 40)
     assert agreement(known, RIGHT) == agreement(
-        TRUE, replace(RIGHT, masks=swapped, reconstruction=empty)
+        TRUE, replace(RIGHT, masks=swapped, reconstruction=empty, background=empty)
     )
-    table = agreement(known, replace(RIGHT, masks=swapped, reconstruction=empty))
+    table = agreement(known, replace(RIGHT, masks=swapped, reconstruction=empty, background=empty))
     assert (table["mask_ari"], table["mask_iou"]) == (1, 1)
-    table = agreement(known, replace(RIGHT, masks=half, reconstruction=empty))
+    table = agreement(known, replace(RIGHT, masks=half, reconstruction=empty, background=empty))
     assert (table["mask_ari"], table["mask_iou"]) == (1, pytest.approx(2 / 3))
 
 

@@ -12,9 +12,7 @@ from airscene.runs import TEST_SEED, load_run, train_run
 
 CONFIG = Config(
     scenes=SceneConfig(canvas=(24, 24), size=13.0, train_size=20_000, test_size=1000),
-    model=AIRConfig(
-        height=24, width=24, glimpse=12, what=20, lstm=128, hidden=128, scale_prior=(-0.4, 0.1)
-    ),
+    model=AIRConfig(height=24, width=24, glimpse=12, what=20, lstm=128, hidden=128, sigma=0.3),
     training=TrainingConfig(
         iterations=600,
         batch=128,

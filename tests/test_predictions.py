@@ -37,6 +37,7 @@ def rows():
         scores=torch.tensor([[0.9, 0.8, 0.1], [0.03, 0.02, 0.01]]),
         windows=torch.zeros(2, 3, 4),
         reconstruction=torch.zeros(2, 1, 10, 10),
+        background=torch.zeros(2, 1, 10, 10),
     )
     return predictions(images, found, torch.tensor([[2.0, 1.0], [0.5, 0.5]]))
 
@@ -75,6 +76,7 @@ def one_found(box) -> Detections:
         scores=torch.tensor([[1.0]]),
         windows=torch.zeros(1, 1, 4),
         reconstruction=torch.zeros(1, 1, 4, 6),
+        background=torch.zeros(1, 1, 4, 6),
     )
 
 

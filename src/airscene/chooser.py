@@ -11,8 +11,9 @@ from torch import Tensor
 from airscene.config import Config
 from airscene.data import Scenes
 from airscene.errors import UserError
+from airscene.evidence import object_energy, sigma_of
 from airscene.kinds import kind_of
-from airscene.models.air import AIRConfig, scale_of
+from airscene.models.air import LEAST_SIGMA, AIRConfig, scale_of
 from airscene.ranges import Range
 
 MARGIN = 1.3  # side of a window, in objects: room for those that are larger than said
@@ -20,9 +21,6 @@ SMALLEST = 5.0  # pixels of an object, after shrinking: below, there is nothing 
 GLIMPSE = (8, 28)  # fewest and most points along a glimpse
 SPARE = 2  # steps beyond the largest count seen
 MOST = 20  # steps, whatever is seen
-SIGMA = 0.3  # for objects as bright as can be
-LEAST_SIGMA = 0.001  # the least that --model.sigma may be
-PAYING = 10.0  # pixels of an object; a smaller one has too little ink to pay for itself at that σ
 LOOKED_AT = 500  # images, the first ones
 WORK = 4_000_000  # pixels painted in a step: batch times steps times area
 BATCHES = (64, 256)  # fewest and most images in a step
@@ -53,19 +51,22 @@ def choose(
         config: what to start from, with the flags that were given; its model is AIR or DAIR.
         scenes: the images at the size in which they are trained on, with objects on black.
         object_size: rough length of the longer side of an object, in pixels of these images.
-        given: flags as they are typed, such as `--model.sigma`.
+        given: flags as they are typed, such as `--model.steps`.
 
     Raises:
         UserError: the size is out of range, the images are black, or the model has no objects.
     """
-    images = scenes[:LOOKED_AT].pixels().float().amax(1)  # (M, H, W)
+    images = scenes[:LOOKED_AT].pixels().float()
     channels, height, width = scenes.image.shape[1:]
     _check(object_size, min(height, width))
     canvas = replace(_air(config), channels=channels, height=height, width=width)
     settings = _Settings(replace(config, model=canvas), given)
     settings.state("--model.feedback", canvas.feedback, "the preset's")
     _choose_window(settings, object_size)
-    _choose_steps(settings, images, object_size)
+    _choose_steps(settings, images.amax(1), object_size)
+    _choose_sigma(settings, images, object_size)
+    batch = _batch(_air(settings.config))
+    settings.choose("--training.batch", batch, "fits the size of images and N")
     return Choice(settings.config, tuple(settings.reasons))
 
 
@@ -113,7 +114,7 @@ def _choose_window(settings: _Settings, object_size: float) -> None:
 
 
 def _choose_steps(settings: _Settings, images: Tensor, object_size: float) -> None:
-    """Chooses N from the counts that are seen, σ from the brightness, and the batch."""
+    """Chooses N from the counts that are seen."""
     contrast = brightness(images)
     largest = int(np.quantile(_counts(images, object_size, contrast), 0.98).round())
     settings.choose(
@@ -121,14 +122,14 @@ def _choose_steps(settings: _Settings, images: Tensor, object_size: float) -> No
         min(MOST, largest + SPARE),
         f"images seem to hold up to {largest}, and {SPARE} to spare",
     )
-    sigma = round(SIGMA * contrast * min(1.0, object_size / PAYING), 3)
-    settings.choose(
-        "--model.sigma",
-        max(sigma, LEAST_SIGMA),
-        f"objects of this size reach an intensity of {contrast:.2f}",
-    )
-    batch = _batch(_air(settings.config))
-    settings.choose("--training.batch", batch, "fits the size of images and N")
+
+
+def _choose_sigma(settings: _Settings, images: Tensor, object_size: float) -> None:
+    """Chooses the σ at which an object gives the evidence that is asked for."""
+    evidence = _air(settings.config).evidence
+    sigma = sigma_of(object_energy(images, MARGIN * object_size), evidence)
+    reason = f"an object then gives about {evidence:g} nats of evidence"
+    settings.choose("--model.sigma", max(sigma, LEAST_SIGMA), reason)
 
 
 def brightness(images: Tensor) -> float:

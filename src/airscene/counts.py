@@ -10,7 +10,6 @@ section 2.1; Kosiorek 2017 calls it a modified geometric).
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -76,20 +75,15 @@ def presence_of(count: Int[Tensor, "*batch"], steps: int) -> Float[Tensor, "*bat
     return present.to(torch.get_default_dtype())
 
 
-def elbo(
-    posterior: CountPosterior,
-    score: Callable[[Float[Tensor, "counts batch steps"]], Float[Tensor, "counts batch"]],
-) -> Float[Tensor, "batch"]:
+def elbo(posterior: CountPosterior, score: Float[Tensor, "counts batch"]) -> Float[Tensor, "batch"]:
     """The bound E_q(n) [score(n) - log q(n)] with n summed out, differentiable, shape (B,).
 
     Args:
         posterior: q(n | x), with logits of shape (B, N).
-        score: log p(x, z, n) - log q(z | x) of presence masks, (N + 1, B, N) -> (N + 1, B).
+        score: log p(x, z, n) - log q(z | x) of n = 0..N, shape (N + 1, B).
     """
-    rows, steps = posterior.logits.shape
-    masks = all_presences(steps, posterior.logits.device).expand(-1, rows, -1)
     log_q = posterior.log_probs.T  # (N + 1, B)
-    return (log_q.exp() * (score(masks) - log_q)).sum(0)
+    return (log_q.exp() * (score - log_q)).sum(0)
 
 
 def all_presences(steps: int, device: torch.device) -> Float[Tensor, "counts 1 steps"]:

@@ -6,12 +6,14 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from airscene.compositors import Composition
 from airscene.counts import presence_of
 from airscene.models.air import AIR, STEPS, Inference
 from airscene.passes import check_pass, inference_batch
 from airscene.ranges import check_value
-from airscene.spatial import INK, ink_boxes, pixel_boxes, window_box
+from airscene.spatial import ink_boxes, pixel_boxes, window_box
 
+HALF = 0.5  # an object that hides others reaches as far as this share of its largest opacity
 TOUCH = 0.05  # an object reaches as far as it paints above this share of its brightest pixel
 FAINTEST = 1e-6  # a picture whose brightest pixel is below a fifth of this is taken for black
 
@@ -29,6 +31,7 @@ class Detections:
         scores: probability that the step's object exists, q(n ≥ step | x), shape (B, N).
         windows: attention windows (x0, y0, x1, y1), in pixels of the canvas, shape (B, N, 4).
         reconstruction: the canvas of the counted objects, shape (B, C, H, W).
+        background: what lies under them, shape (B, C, H, W).
         masks: which object each pixel shows, shape (B, H, W), int16: k for the object of row k - 1
             of `boxes`, and 0 for the background; None of a model that cannot tell.
     """
@@ -39,6 +42,7 @@ class Detections:
     scores: Float[Tensor, "batch steps"]
     windows: Float[Tensor, "batch steps 4"]
     reconstruction: Float[Tensor, "batch channels height width"]
+    background: Float[Tensor, "batch channels height width"]
     masks: Int[Tensor, "batch height width"] | None = None
 
     @property
@@ -71,53 +75,67 @@ def detect(model: AIR, images: Tensor, steps: int | None = None, batch: int = 25
 def _read(inference: Inference) -> tuple[Tensor, ...]:
     """The fields of `Detections` for one batch, in order."""
     posterior, count = inference.posterior, inference.posterior.mode
+    present = presence_of(count, posterior.steps)
     scores = posterior.logits.sigmoid().cumprod(-1)
-    boxes, windows = _object_boxes(inference, count), window_box(inference.window)
-    canvas, masks = inference.canvas(count), segment(inference.objects, count)
-    return count, posterior.log_probs.exp(), boxes, scores, windows, canvas, masks
+    boxes, windows = _object_boxes(inference, present), window_box(inference.window)
+    canvas, masks = inference.canvas(count), segment(inference.scene.shares(present))
+    behind = inference.scene.background
+    return count, posterior.log_probs.exp(), boxes, scores, windows, canvas, behind, masks
 
 
-def segment(
-    objects: Float[Tensor, "batch steps channels height width"], count: Int[Tensor, "batch"]
-) -> Int[Tensor, "batch height width"]:
-    """Labels each pixel by the counted object that paints most there, above `spatial.INK`.
+def segment(shares: Float[Tensor, "batch parts height width"]) -> Int[Tensor, "batch height width"]:
+    """Labels each pixel by what makes most of it.
 
     Args:
-        objects: each object alone on an empty canvas, intensities in [0, 1], (B, N, C, H, W). Of
-            its channels, the brightest decides.
-        count: how many of them there are, the first ones, (B,).
+        shares: how much the background and each object make of it, shape (B, 1 + N, H, W).
 
     Returns:
         k for the k-th object, from 1 on, or 0 for the background, int16, shape (B, H, W).
 
-    >>> objects = torch.tensor([[0.9, 0.3, 0.1], [0.1, 0.5, 0.1]]).view(1, 2, 1, 1, 3)
-    >>> segment(objects, torch.tensor([2])).tolist(), segment(objects, torch.tensor([1])).tolist()
-    ([[[1, 2, 0]]], [[[1, 1, 0]]])
+    >>> shares = torch.tensor([[0.2, 0.2, 0.2], [0.9, 0.3, 0.1], [0.1, 0.5, 0.1]])
+    >>> segment(shares.view(1, 3, 1, 3)).tolist()
+    [[[1, 2, 0]]]
     """
-    present = presence_of(count, objects.shape[1])[..., None, None]
-    most, which = (objects.amax(2) * present).max(1)
-    return torch.where(most > INK, which + 1, 0).to(torch.int16)
+    return shares.argmax(1).to(torch.int16)
 
 
-def _object_boxes(inference: Inference, count: Tensor) -> Tensor:
-    """Tight boxes of the image's ink that each counted object explains, shape (B, N, 4).
+def _object_boxes(inference: Inference, present: Tensor) -> Tensor:
+    """Tight boxes of each counted object, shape (B, N, 4).
+
+    An object that paints nothing has the box of its window.
+    """
+    scene, present = inference.scene, present.bool()
+    find = _ink_boxes if scene.objects.opacity is None else _opaque_boxes
+    window = pixel_boxes(window_box(inference.window[present]), *scene.image.shape[2:])
+    boxes = torch.zeros_like(inference.window[..., :1]).repeat(1, 1, 4)
+    boxes[present] = find(scene, present, window).to(boxes.dtype)
+    return boxes
+
+
+def _ink_boxes(scene: Composition, present: Tensor, window: Tensor) -> Tensor:
+    """Boxes (T, 4) of the image's ink that each of the T present objects explains.
 
     A pixel belongs to the object that paints most of it. The image itself decides where the ink
     ends, as paint is softer than what it paints; ink is judged against the object's brightest.
 
-    An object that explains no ink has the box of all that it paints, and one that paints nothing
-    on the canvas has its window's.
+    An object that explains no ink has the box of all that it paints, and otherwise its window's.
     """
-    present = presence_of(count, inference.objects.shape[1]).bool()
-    painted = inference.objects.amax(2)  # (B, N, H, W)
+    painted = scene.painted.amax(2)  # (B, N, H, W)
     strongest = (painted * present[..., None, None]).amax(1)  # (B, H, W)
-    scene = present.nonzero()[:, 0]
-    own, image = painted[present], inference.image.amax(1)[scene]  # (T, H, W)
-    ink = image * ((own == strongest[scene]) & (own > TOUCH * _peak(own)))
-    window = pixel_boxes(window_box(inference.window[present]), *painted.shape[2:])
-    boxes = torch.zeros_like(inference.window[..., :1]).repeat(1, 1, 4)
-    boxes[present] = _tight(ink, _tight(own, window)).to(boxes.dtype)
-    return boxes
+    row = present.nonzero()[:, 0]
+    own, image = painted[present], (scene.image - scene.background).amax(1)[row]  # (T, H, W)
+    ink = image * ((own == strongest[row]) & (own > TOUCH * _peak(own)))
+    return _tight(ink, _tight(own, window))
+
+
+def _opaque_boxes(scene: Composition, present: Tensor, window: Tensor) -> Tensor:
+    """Boxes (T, 4) of where each of the T present objects is opaque, be it hidden or not."""
+    assert scene.objects.opacity is not None
+    opacity, corner = scene.objects.opacity[present], scene.objects.corner[present]  # (T, 1, P, Q)
+    opaque = (opacity[:, 0] > HALF * _peak(opacity[:, 0])).to(opacity.dtype)
+    boxes = ink_boxes(opaque)
+    found = boxes[:, 2:3] > 0
+    return torch.where(found, boxes + corner.flip(-1).repeat(1, 2), window)
 
 
 def _tight(pictures: Tensor, otherwise: Tensor) -> Tensor:

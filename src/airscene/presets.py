@@ -18,20 +18,27 @@ DAIR_TRAINING = TrainingConfig(
 # a variant of the paper's second model on its multi-MNIST, sections 3.1 and 3.2
 DAIR = Config(
     scenes=SceneConfig(source="mnist"),
-    model=AIRConfig(feedback="residual", glimpse=20),
+    model=AIRConfig(feedback="residual", glimpse=20, sigma=0.3),
     training=DAIR_TRAINING,
+)
+
+# bright objects on a background that is inferred, at a σ that the pictures decide
+ON_BACKGROUND = replace(
+    DAIR,
+    model=replace(DAIR.model, background="network", sigma=None),
+    training=replace(DAIR_TRAINING, batch=128),
 )
 
 PRESETS = {
     # scikit-learn's 8x8 digits, drawn at about 13 px, so that no download is needed
     "digits": Config(
         scenes=SceneConfig(canvas=(32, 32), size=17.0, test_size=4_000),
-        model=AIRConfig(height=32, width=32, glimpse=16),
+        model=AIRConfig(height=32, width=32, glimpse=16, sigma=0.3),
     ),
     # the paper's multi-MNIST, section 3.1; in 800 steps, it counts 0.15 % fewer scenes right
     "multi-mnist": Config(
         scenes=SceneConfig(source="mnist"),
-        model=AIRConfig(glimpse=20),
+        model=AIRConfig(glimpse=20, sigma=0.3),
         training=TrainingConfig(iterations=1200),
     ),
     "dair": DAIR,
@@ -67,6 +74,9 @@ PRESETS = {
             prior_odds=((0.0, 1.0), (0.3, 2e-2), (0.7, 2e-2), (0.9, 0.1), (1.0, 0.1)),
         ),
     ),
+    # the digits of multi-MNIST under noise, and under a grid (Stelzner et al. 2019, section 4)
+    "noisy": replace(ON_BACKGROUND, scenes=replace(DAIR.scenes, backdrop="noisy")),
+    "grid": replace(ON_BACKGROUND, scenes=replace(DAIR.scenes, backdrop="grid")),
     # the paper's baseline (Gregor et al. 2015)
     "draw": Config(
         scenes=SceneConfig(source="mnist"),

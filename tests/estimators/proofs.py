@@ -33,7 +33,7 @@ class Scene:
         self.sizes = Sizes(c.height * c.width, STEPS, 1 + air.latents)
 
     def infer(self, reparameterised: bool = True) -> Inference:
-        return self.air(self.image, self.noise, reparameterised)
+        return self.air(self.image, self.noise, reparameterised=reparameterised)
 
     def gradient(self, loss: torch.Tensor) -> torch.Tensor:
         """The gradient of `loss` by all of the model's parameters, zero where there is none."""
@@ -106,7 +106,7 @@ MUTANTS = [wrong_sign, without_pathwise_term, without_score_term]
 
 def many(evidence: Any, rows: int) -> Parts:
     """One image's evidence as that of so many equal rows."""
-    functions = {name: partial(_of_one_row, getattr(evidence, name)) for name in FUNCTIONS}
+    functions = {name: partial(_of_one_row, getattr(evidence, name), rows) for name in FUNCTIONS}
     return Parts(
         posterior=CountPosterior(evidence.posterior.logits.expand(rows, -1)),
         context=evidence.context.expand(rows, -1),
@@ -115,8 +115,10 @@ def many(evidence: Any, rows: int) -> Parts:
     )
 
 
-def _of_one_row(score: Callable, presence: torch.Tensor) -> torch.Tensor:
+def _of_one_row(score: Callable, rows: int, presence: torch.Tensor | None = None) -> torch.Tensor:
     """Masks (..., rows, N) as masks (..., rows, 1, N) of the one row there is."""
+    if presence is None:
+        return score().expand(-1, rows)
     return score(presence.unsqueeze(-2)).squeeze(-1)
 
 

@@ -15,7 +15,7 @@ from proofs import (
     z_scores,
 )
 
-from airscene.counts import CountPosterior
+from airscene.counts import CountPosterior, all_presences
 from airscene.estimators import (
     NVIL,
     Enumerate,
@@ -102,7 +102,12 @@ def test_a_step_sees_only_the_terms_after_it(scene, monkeypatch):
     def advantage_of_step_three(weight: float) -> torch.Tensor:
         inference = scene.infer()
         cost = torch.tensor([weight, 0.0, 0.0])
-        score = lambda p: inference.score(p) + (p * cost).sum(-1)  # noqa: E731
+
+        def score(presence: torch.Tensor | None = None) -> torch.Tensor:
+            masks = every_mask if presence is None else presence
+            return inference.score(presence) + (masks * cost).sum(-1)
+
+        every_mask = all_presences(3, torch.device("cpu"))
         return without_baseline(altered(inference, score=score))
 
     def without_baseline(evidence) -> torch.Tensor:

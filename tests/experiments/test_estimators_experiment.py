@@ -38,7 +38,7 @@ def test_it_fills_its_folder_and_goes_on_without_computing_again(everything, out
         assert list(results[part]) == list(ESTIMATORS)
     assert all(name in printed for name in ESTIMATORS)
     assert printed.splitlines()[-1] == str(out / "variance.png")
-    assert (out / "runs" / "rws" / "seed-0" / "log.txt").read_text().startswith("step 1:")
+    assert "step 1:" in (out / "runs" / "rws" / "seed-0" / "log.txt").read_text()
 
     before, page = times_of(out), (out / "tables.md").read_text()
     assert carry_out(everything, out, None) == printed

@@ -36,8 +36,8 @@ def inference(tiny_air) -> Inference:
 
 def direct_log_likelihood(inference: Inference, presence: torch.Tensor) -> torch.Tensor:
     """Every pixel around the explicit sum of the present objects, for one mask (B, N)."""
-    canvas = (presence[:, :, None, None, None] * inference.objects).sum(1)
-    return Normal(canvas, inference.sigma).log_prob(inference.image).sum((1, 2, 3))
+    canvas = (presence[:, :, None, None, None] * inference.scene.painted).sum(1)
+    return Normal(canvas, inference.scene.sigma).log_prob(inference.scene.image).sum((1, 2, 3))
 
 
 # --- inference
@@ -52,7 +52,7 @@ def test_an_inference_holds_every_step_of_every_image(tiny_config, double, chann
     assert found.q_where.mean.shape == found.where.shape == (BATCH, steps, 3)
     assert found.q_what.mean.shape == found.what.shape == (BATCH, steps, WHAT)
     assert found.window.shape == (BATCH, steps, 3)
-    assert found.objects.shape == (BATCH, steps, channels, HEIGHT, WIDTH)
+    assert found.scene.painted.shape == (BATCH, steps, channels, HEIGHT, WIDTH)
     assert found.prior.log_count.shape == (steps + 1,)
     assert found.kl_where.shape == found.kl_what.shape == (BATCH, steps)
     assert found.score(prefixes(steps=steps)).shape == (steps + 1, BATCH)
@@ -101,11 +101,12 @@ def test_every_parameter_receives_a_gradient(tiny_config, double, channels):
 
 def test_the_first_steps_of_a_longer_unroll_are_those_of_a_shorter_one(tiny_air, inference):
     torch.manual_seed(2)
-    image, noise = inference.image, noise_for(steps=6)
+    image, noise = inference.scene.image, noise_for(steps=6)
     short, long = tiny_air(image, noise[:, :STEPS]), tiny_air(image, noise)
     assert torch.equal(short.posterior.logits, long.posterior.logits[:, :STEPS])
-    for name in ("where", "what", "window", "objects"):
+    for name in ("where", "what", "window"):
         torch.testing.assert_close(getattr(short, name), getattr(long, name)[:, :STEPS])
+    torch.testing.assert_close(short.scene.painted, long.scene.painted[:, :STEPS])
 
 
 def test_the_latents_are_the_posterior_means_plus_scaled_noise(tiny_air):
@@ -132,7 +133,7 @@ def test_each_image_is_inferred_alone(tiny_air, inference):
     torch.manual_seed(1)
     image, noise = images(), noise_for()
     alone = tiny_air(image[2:3], noise[2:3])
-    torch.testing.assert_close(alone.objects, tiny_air(image, noise).objects[2:3])
+    torch.testing.assert_close(alone.scene.painted, tiny_air(image, noise).scene.painted[2:3])
 
 
 def test_infer_takes_the_posterior_means_unless_asked_for_a_sample(tiny_air):
@@ -151,7 +152,7 @@ def test_infer_allows_for_more_objects_than_the_model_was_trained_with(tiny_air)
 
 
 def test_an_inference_leaves_no_graph_behind(tiny_air):
-    assert not tiny_air.infer(images()).objects.requires_grad
+    assert not tiny_air.infer(images()).scene.painted.requires_grad
 
 
 # --- the joint density
@@ -174,7 +175,9 @@ def test_the_likelihood_of_a_relaxed_mask_is_that_of_dimmed_objects(inference):
 def test_the_gradient_of_the_likelihood_is_that_of_an_explicit_canvas(inference):
     presence = torch.rand(BATCH, STEPS, requires_grad=True)
     found, expected = (
-        torch.autograd.grad(score(presence).sum(), [inference.objects, presence], retain_graph=True)
+        torch.autograd.grad(
+            score(presence).sum(), [inference.scene.painted, presence], retain_graph=True
+        )
         for score in (inference.log_likelihood, partial(direct_log_likelihood, inference))
     )
     torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-7)
@@ -215,12 +218,12 @@ def test_joint_and_posterior_are_the_densities_of_the_sampled_latents(inference)
 def test_the_canvas_is_the_sum_of_the_first_objects(inference):
     canvas = inference.canvas(torch.tensor([0, 1, 2, 3]))
     for image, n in enumerate([0, 1, 2, 3]):
-        torch.testing.assert_close(canvas[image], inference.objects[image, :n].sum(0))
+        torch.testing.assert_close(canvas[image], inference.scene.painted[image, :n].sum(0))
 
 
 def test_a_painted_object_stays_in_its_window(tiny_air):
     where = torch.tensor([[[-1.0, 0.6, -0.4]]])
-    objects = tiny_air.paint(where, torch.randn(1, 1, WHAT))[0, 0, 0]
+    objects = tiny_air.paint(where, torch.randn(1, 1, WHAT)).paint[0, 0, 0]
     cx, cy, side = tiny_air.window(where)[0, 0]
     y, x = torch.nonzero(objects, as_tuple=True)
     assert len(x) > 0
@@ -327,7 +330,7 @@ def test_the_bound_approaches_log_p_by_integration_over_a_grid(double):
     image = torch.rand(1, 1, 6, 7)
 
     what = torch.linspace(-8, 8, 4001)
-    objects = air.paint(torch.zeros(4001, 1, 3), what[:, None, None])[:, 0]
+    objects = air.paint(torch.zeros(4001, 1, 3), what[:, None, None]).paint[:, 0]
     density = Normal(objects, 1.0).log_prob(image).sum((1, 2, 3)) + STANDARD.log_prob(what)
     one = density.logsumexp(0) + math.log(16 / 4000)
     none = STANDARD.log_prob(image).sum()
@@ -377,5 +380,5 @@ def test_a_reconstruction_is_the_canvas_of_the_counted_objects(tiny_air):
     image = images()
     found = tiny_air.infer(image, 2)
     count = found.posterior.mode
-    canvas = torch.stack([o[:n].sum(0) for o, n in zip(found.objects, count, strict=True)])
+    canvas = torch.stack([o[:n].sum(0) for o, n in zip(found.scene.painted, count, strict=True)])
     assert torch.allclose(tiny_air.reconstruct(image, 2), canvas)

@@ -4,10 +4,11 @@ import pytest
 import torch
 from torch import nn
 
+from airscene import spatial
 from airscene.estimators import expected_bound
-from airscene.models import attention
 from airscene.models.air import AIR
 from airscene.models.attention import Recurrent, Search
+from airscene.models.view import View
 
 BATCH, STEPS, WHAT = 4, 3, 2
 
@@ -20,10 +21,15 @@ def blobs(*centres: tuple[float, float], height: int = 40, width: int = 50) -> t
     return torch.stack(parts).sum(0).clamp(max=1)[None, None]
 
 
+def view(left: torch.Tensor, image: torch.Tensor | None = None) -> View:
+    """What is left of an image, where objects add up."""
+    return View(left if image is None else image, left, torch.zeros_like(left), None)
+
+
 @pytest.fixture
 def search(double) -> Search:
     torch.manual_seed(0)
-    return Search((1, 40, 50), side=12.0, points=6)
+    return Search((1, 40, 50), side=12.0, points=6, hides=False)
 
 
 @pytest.fixture
@@ -47,55 +53,55 @@ def given(batch: int = BATCH, steps: int = STEPS) -> tuple[torch.Tensor, torch.T
 
 @pytest.mark.parametrize("place", [(8.0, 9.0), (25.0, 20.0), (41.0, 30.0)])
 def test_before_any_learning_it_finds_the_ink_wherever_it_is(search, place):
-    found = search.find(blobs(place))[0]
+    found = search.find(view(blobs(place)))[0]
     assert (found - torch.tensor(place)).norm() < 2.5
 
 
 def test_of_two_objects_it_finds_one_and_not_the_middle(search):
     places = torch.tensor([(14.0, 12.0), (34.0, 28.0)])
-    found = search.find(blobs(*places.tolist()))[0]
+    found = search.find(view(blobs(*places.tolist())))[0]
     assert (found - places).norm(dim=-1).min() < 2.5
 
 
 def test_it_goes_on_to_what_is_unexplained(search):
     both, first = blobs((14.0, 12.0), (34.0, 28.0)), blobs((14.0, 12.0))
-    found = search.find(both - first)[0]
+    found = search.find(view(both - first))[0]
     assert (found - torch.tensor([34.0, 28.0])).norm() < 2.5
 
 
 def test_it_moves_with_the_object(search):
     """Within a place of the reduced picture, which is 2.4 pixels."""
     with torch.no_grad():
-        found = torch.cat([search.find(blobs((16.0 + shift, 16.0))) for shift in range(11)])
+        found = torch.cat([search.find(view(blobs((16.0 + shift, 16.0)))) for shift in range(11)])
     moved = found[:, 0] - found[0, 0]
     torch.testing.assert_close(moved, torch.arange(11.0), atol=2.4, rtol=0)
 
 
 def test_every_weight_of_the_salience_is_reached_through_the_place_found(search):
-    search.find(torch.rand(3, 1, 40, 50)).square().sum().backward()
+    search.find(view(torch.rand(3, 1, 40, 50))).square().sum().backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in search.salience.parameters())
 
 
 def test_the_place_found_has_the_slope_of_finite_differences(search):
     """The choice of the best place has no slope; around it the average has."""
     image, weight = torch.rand(2, 1, 40, 50), search.salience[-1].weight
-    (slope,) = torch.autograd.grad(search.find(image).sum(), weight)
+    (slope,) = torch.autograd.grad(search.find(view(image)).sum(), weight)
     step = 1e-6 * torch.randn_like(weight)
     with torch.no_grad():
         weight.add_(step)
-        after = search.find(image).sum()
+        after = search.find(view(image)).sum()
         weight.sub_(2 * step)
-        before = search.find(image).sum()
+        before = search.find(view(image)).sum()
     torch.testing.assert_close((after - before) / 2, (slope * step).sum(), rtol=1e-4, atol=0)
 
 
 @pytest.mark.parametrize(("side", "reduced"), [(20.0, (20, 25)), (10.0, (40, 50)), (5.0, (40, 50))])
 def test_an_object_spans_the_same_number_of_points_whatever_its_size(side, reduced):
-    assert Search((1, 40, 50), side, 6).reduced == reduced
+    assert Search((1, 40, 50), side, 6, False).reduced == reduced
 
 
 def test_the_places_are_those_of_the_cells_that_are_compared(double):
-    places = Search((1, 40, 50), 20.0, 6).places.view(10, 13, 2)
+    places = Search((1, 40, 50), 20.0, 6, False).places.view(10, 13, 2)
     assert places[0, 0].tolist() == [1, 1]  # the middle of the first point of 2 x 2 pixels
     assert places[0, 1].tolist() == [5, 1] and places[1, 0].tolist() == [1, 5]
 
@@ -103,13 +109,13 @@ def test_the_places_are_those_of_the_cells_that_are_compared(double):
 def test_it_glances_at_the_unexplained_and_at_the_image(search):
     image = blobs((14.0, 12.0), (34.0, 28.0))
     unexplained = image - blobs((14.0, 12.0))
-    features, centre, _ = search(search.start(image), torch.zeros(1, 5), unexplained)
+    features, centre, _ = search(search.start(image), torch.zeros(1, 5), view(unexplained, image))
     assert features.shape == (1, search.features)
     seen, whole = features.view(2, 6, 6)
     torch.testing.assert_close(seen, whole, atol=0.01, rtol=0)  # the first blob is far away
     assert seen.max() > 0.5
     torch.testing.assert_close(
-        centre[0], 2 * search.find(unexplained)[0] / torch.tensor([50.0, 40.0]) - 1
+        centre[0], 2 * search.find(view(unexplained))[0] / torch.tensor([50.0, 40.0]) - 1
     )
 
 
@@ -129,7 +135,7 @@ def test_the_recurrent_way_is_an_lstm_that_remembers_at_first(double):
     image, latents = torch.rand(3, 6), torch.randn(2, 3, 2)
     state, reference = ours.start(image), (torch.zeros(3, 4), torch.zeros(3, 4))
     for latent in latents:
-        hidden, centre, state = ours(state, latent, image)
+        hidden, centre, state = ours(state, latent, view(image[..., None, None]))
         reference = theirs(torch.cat([image, latent], -1), reference)
         torch.testing.assert_close(hidden, reference[0])
         assert not centre.any()
@@ -144,21 +150,21 @@ def test_each_step_of_dair_reads_what_the_canvas_leaves(dair, monkeypatch):
     monkeypatch.setattr(Search, "find", lambda self, seen: read.append(seen) or find(self, seen))
     image, noise = given()
     found = dair(image, noise)
-    for k, seen in enumerate(read):
-        torch.testing.assert_close(seen, image - found.objects[:, :k].sum(1))
-    assert len(read) == STEPS and not any(seen.requires_grad for seen in read)
+    for k, seen in enumerate(given.left for given in read):
+        torch.testing.assert_close(seen, image - found.scene.painted[:, :k].sum(1))
+    assert len(read) == STEPS and not any(seen.left.requires_grad for seen in read)
 
 
 def test_dair_encodes_what_the_canvas_leaves(dair, monkeypatch):
     seen = []
-    crop = attention.spatial.crop
+    crop = spatial.crop
     monkeypatch.setattr(
-        attention.spatial, "crop", lambda image, *rest: seen.append(image) or crop(image, *rest)
+        spatial, "crop", lambda image, *rest: seen.append(image) or crop(image, *rest)
     )
     image, noise = given()
     found = dair(image, noise)
     glimpsed = [picture for picture in seen if picture.shape[1] == 1]  # glances have two
-    torch.testing.assert_close(glimpsed[2], image - found.objects[:, :2].sum(1))
+    torch.testing.assert_close(glimpsed[2], image - found.scene.painted[:, :2].sum(1))
 
 
 def test_every_parameter_of_dair_receives_a_gradient(dair):
@@ -170,4 +176,4 @@ def test_dair_goes_on_for_as_many_steps_as_it_is_asked(dair):
     image, noise = given(steps=7)
     long, short = dair(image, noise), dair(image, noise[:, :STEPS])
     assert torch.equal(short.posterior.logits, long.posterior.logits[:, :STEPS])
-    assert long.objects.shape == (BATCH, 7, 1, 10, 12)
+    assert long.scene.painted.shape == (BATCH, 7, 1, 10, 12)

@@ -7,6 +7,7 @@ import torch
 
 from airscene.estimators import expected_bound
 from airscene.models.air import AIR
+from airscene.models.view import View
 
 STEP = 1e-5
 
@@ -54,22 +55,22 @@ def difference(air: AIR, scene, direction: list[torch.Tensor]) -> float:
 
 
 def freeze_canvas(monkeypatch, air: AIR, scene) -> None:
-    """Lets every later pass read the canvas that the model paints now, whatever it paints then."""
-    plain, forward, canvas = torch.Tensor.detach, air.forward, []
+    """Lets every later pass read what the canvas leaves now, whatever it paints then."""
+    after, forward, views = View.after, air.forward, []
 
-    def record(tensor):
-        canvas.append(plain(tensor))
-        return canvas[-1]
+    def record(view, layer):
+        views.append(after(view, layer))
+        return views[-1]
 
-    with monkeypatch.context() as patch:  # only what was painted is detached in a pass
-        patch.setattr(torch.Tensor, "detach", record)
+    with monkeypatch.context() as patch:
+        patch.setattr(View, "after", record)
         forward(*scene)
-    assert len(canvas) == air.config.steps
+    assert len(views) == air.config.steps
 
     def frozen(*inputs):
-        left = iter(canvas)
+        left = iter(views)
         with monkeypatch.context() as patch:
-            patch.setattr(torch.Tensor, "detach", lambda _: next(left))
+            patch.setattr(View, "after", lambda view, layer: next(left))
             return forward(*inputs)
 
     monkeypatch.setattr(air, "forward", frozen)

@@ -28,7 +28,7 @@ from airscene.training.streams import FixedScenes, FreshScenes
 
 TINY = Config(
     scenes=SceneConfig(canvas=(16, 16), size=9.0, train_size=64, test_size=32),
-    model=AIRConfig(steps=2, glimpse=6, what=4, lstm=16, hidden=16),
+    model=AIRConfig(steps=2, glimpse=6, what=4, lstm=16, hidden=16, sigma=0.3),
     training=TrainingConfig(
         iterations=4, batch=8, validate_every=2, validation_scenes=16, snapshots=0, compile="off"
     ),

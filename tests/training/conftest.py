@@ -17,7 +17,7 @@ from airscene.training.loop import Trainer
 
 TINY = Config(
     scenes=SceneConfig(canvas=(16, 16), size=9.0, train_size=64, test_size=32),
-    model=AIRConfig(steps=2, height=16, width=16, glimpse=6, what=4, lstm=16, hidden=16),
+    model=AIRConfig(steps=2, height=16, width=16, glimpse=6, what=4, lstm=16, hidden=16, sigma=0.3),
     training=TrainingConfig(
         iterations=12,
         batch=8,

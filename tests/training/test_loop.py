@@ -200,7 +200,7 @@ def test_an_estimator_gets_as_many_samples_of_each_image_as_it_wants(make_traine
     seen = []
     trainer.objective.estimator.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
     trainer.objective(image, noise)
-    assert torch.equal(seen[0].image, image.repeat_interleave(3, 0))
+    assert torch.equal(seen[0].scene.image, image.repeat_interleave(3, 0))
     assert len(seen[0].where.unflatten(0, (8, 3)).unique(dim=1)[0]) == 3
 
 

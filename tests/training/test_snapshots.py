@@ -21,8 +21,11 @@ from airscene.training.snapshots import load_snapshots, load_view, save_view
     ],
 )
 def test_few_of_the_shown_scenes_are_empty(lit, chosen):
-    image = torch.tensor(lit, dtype=torch.float32).view(-1, 1, 1, 1).expand(-1, 1, 3, 4)
+    image = torch.full((len(lit), 1, 3, 4), 0.5)
+    image[:, 0, 0, 0] += 0.5 * torch.tensor(lit)
     assert telling(Scenes(image)).tolist() == chosen
+    noise = torch.rand_like(image)
+    assert telling(Scenes(noise, torch.tensor(lit))).tolist() == chosen
 
 
 @pytest.fixture

@@ -33,6 +33,9 @@ from airscene.schedules import PROGRESS, Points, check
 class Evidence(Protocol):
     """What an estimator may ask of a batch with R rows; a model's inference is one.
 
+    Methods that take a presence mask score, when they are given none, the masks of every count
+    n = 0..N at the cost of one, with the result (N + 1, R).
+
     Rows are images, or, where an estimator asks for K samples of the latents of each image,
     R = B · K with an image's samples next to each other.
     """
@@ -52,19 +55,19 @@ class Evidence(Protocol):
         """Presence logit and sampled latents of each step, shape (R, N, L), without gradient."""
         ...
 
-    def score(self, presence: Tensor) -> Tensor:
+    def score(self, presence: Tensor | None = None) -> Tensor:
         """Log p(x, z, n) - log q(z | x), its z-part integrated, (..., R, N) -> (..., R)."""
         ...
 
-    def log_likelihood(self, presence: Tensor) -> Tensor:
+    def log_likelihood(self, presence: Tensor | None = None) -> Tensor:
         """Log p(x | z, n), (..., R, N) -> (..., R)."""
         ...
 
-    def log_joint(self, presence: Tensor) -> Tensor:
+    def log_joint(self, presence: Tensor | None = None) -> Tensor:
         """Log p(x, z, n) at the sampled z, (..., R, N) -> (..., R)."""
         ...
 
-    def log_posterior(self, presence: Tensor) -> Tensor:
+    def log_posterior(self, presence: Tensor | None = None) -> Tensor:
         """Log q(z | x) at the sampled z, without the part of n, (..., R, N) -> (..., R)."""
         ...
 

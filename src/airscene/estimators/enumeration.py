@@ -4,7 +4,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from airscene import counts
-from airscene.counts import all_presences
 from airscene.estimators.base import Estimate, Estimator, Evidence
 
 
@@ -26,10 +25,4 @@ class Enumerate(Estimator):
 
 def expected_bound(evidence: Evidence) -> Float[Tensor, "batch"]:
     """The ELBO with n summed out exactly, differentiable, with shape (B,)."""
-    return counts.elbo(evidence.posterior, evidence.score)
-
-
-def every_presence(evidence: Evidence) -> Float[Tensor, "counts rows steps"]:
-    """The presence masks of n = 0..N for every row, shape (N + 1, R, N)."""
-    rows, steps = evidence.posterior.logits.shape
-    return all_presences(steps, evidence.posterior.logits.device).expand(-1, rows, -1)
+    return counts.elbo(evidence.posterior, evidence.score())

@@ -4,7 +4,6 @@ import torch
 import torch.nn.functional as F
 
 from airscene.estimators.base import Estimate, Estimator, Evidence
-from airscene.estimators.enumeration import every_presence
 
 
 class MeasureValued(Estimator):
@@ -12,7 +11,7 @@ class MeasureValued(Estimator):
 
     The derivative of E [score(n)] by the probability of going on at step k, where that step is
     reached, is the score when it goes on (and the later coins fall as drawn) less the score when it
-    stops. It takes 2 N + 1 scores an image. The entropy of q(n) is exact.
+    stops. All these are scores of counts. The entropy of q(n) is exact.
     """
 
     def forward(self, evidence: Evidence) -> Estimate:
@@ -20,12 +19,13 @@ class MeasureValued(Estimator):
         posterior = evidence.posterior
         chance = posterior.logits.detach().sigmoid()
         coin = (torch.rand_like(chance) < chance).to(chance)
-        score = evidence.score(coin.cumprod(-1))
         reached = F.pad(coin.cumprod(-1), (1, 0), value=1.0)[:, :-1]  # step k runs, (B, N)
         itself = torch.eye(posterior.steps, device=chance.device).unsqueeze(1)  # (N, 1, N)
-        goes_on = evidence.score(torch.maximum(coin, itself).cumprod(-1))  # (N, B)
-        stops = evidence.score(every_presence(evidence)[:-1])  # (N, B)
+        scores = evidence.score()  # (N + 1, B)
+        goes_on = scores.gather(0, torch.maximum(coin, itself).cumprod(-1).sum(-1).long())  # (N, B)
+        stops = scores[:-1]  # (N, B)
         slope = reached * chance * (1 - chance) * (goes_on - stops).detach().T
         climbed = (slope * posterior.logits).sum(-1)
+        score = scores.gather(0, coin.cumprod(-1).sum(-1).long()[None])[0]
         bound = score + posterior.entropy
         return Estimate(-(bound + climbed).mean(), bound.detach())

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from airscene.counts import presence_of
 from airscene.estimators.base import Estimate, Estimator, Evidence
-from airscene.estimators.enumeration import every_presence
 
 
 class MultiSample(Estimator):
@@ -63,8 +62,7 @@ class IWAE(MultiSample):
 
     def forward(self, evidence: Evidence) -> Estimate:
         """See `Estimator.forward`."""
-        masks = every_presence(evidence)
-        log_weight = evidence.log_joint(masks) - evidence.log_posterior(masks)
+        log_weight = evidence.log_joint() - evidence.log_posterior()
         log_weight = log_weight.T.unflatten(0, (-1, self.samples)).flatten(1)  # (B, K · (N + 1))
         bound = log_weight.logsumexp(-1) - math.log(self.samples)
         log_q = evidence.posterior.log_probs.unflatten(0, (-1, self.samples)).flatten(1)

@@ -15,7 +15,6 @@ from torch import Tensor, nn
 
 from airscene.counts import presence_of
 from airscene.estimators.base import Estimate, Estimator, Evidence, Sizes
-from airscene.estimators.enumeration import every_presence
 from airscene.networks import MLP
 
 HIDDEN = (256, 128)  # of a neural baseline, as in Kosiorek 2017
@@ -134,8 +133,7 @@ class ReinforceSteps(Estimator):
 
     def _earlier(self, evidence: Evidence, log_step: Tensor) -> Tensor:
         """The bound's terms of the steps before each step, but for the likelihood, (B, N)."""
-        prefixes = every_presence(evidence)[:-1]  # of k, the mask of k - 1 objects
-        prior = evidence.score(prefixes) - evidence.log_likelihood(prefixes)
+        prior = (evidence.score() - evidence.log_likelihood())[:-1]  # of k, with k - 1 objects
         return (prior.T - F.pad(log_step.cumsum(-1), (1, 0))[:, :-1]).detach()
 
 

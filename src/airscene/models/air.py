@@ -17,19 +17,24 @@ That of AIR is the whole derivative.
 
 import math
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Annotated, Literal, cast
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.distributions import Normal, kl_divergence
+from torch.distributions import Normal
 
-from airscene import counts, spatial
+from airscene import counts, layers, spatial
+from airscene.compositors import COMPOSITORS, Composition, CompositorName, Layers
 from airscene.counts import CountPosterior
+from airscene.errors import UserError
+from airscene.evidence import object_energy, sigma_of
 from airscene.models.attention import CELL, FILTERS, POINTS, Recurrent, Search
+from airscene.models.background import BACKGROUNDS, BackgroundName, Shape
 from airscene.models.base import FLOAT, Model, ModelConfig
+from airscene.models.inference import Inference, Prior
+from airscene.models.view import View
 from airscene.networks import MLP, normal
 from airscene.ranges import Range, check_ranges, in_turn, within
 
@@ -37,9 +42,14 @@ WHERE = 3  # scale, x, y
 STEPS = Range(1, 1000)  # objects that are looked for, in training and afterwards
 MEAN, STD = Range(-20, 20), Range(1e-6, 20)  # of where before squashing
 
+SIGMA, LEAST_SIGMA, MOST_SIGMA = 0.3, 1e-3, 1e3
 START_SHIFT_STD = 0.3  # of a window's centre before squashing
-START_PAINT = -2.0  # logit of the decoder's intensity
+START_PAINT = -2.0  # logit of the decoder's intensity, where objects add up
+START_OPACITY = -1.0  # logit of the decoder's opacity, where they hide what is behind them
 EDGE = 0.99  # how far towards the border a centre that was found may lie, for its atanh
+
+MARGIN = 2  # pixels of a patch that its window leaves free, for windows between two pixels
+WIDE = 6  # patches as large as the canvas are used unless it has so many times their pixels
 
 COUNT_PRIORS = {"geometric": counts.truncated_geometric, "binomial": counts.binomial}
 
@@ -66,8 +76,16 @@ class AIRConfig(ModelConfig):
     """Units of the LSTM, which there is without feedback only."""
     hidden: Annotated[int, *within(1, 16_384)] = 256
     """Units of each hidden layer of the other networks."""
-    sigma: Annotated[float, *within(1e-3, 1e3)] = 0.3
-    """Standard deviation of a pixel around the canvas, images lying in [0, 1]."""
+    background: BackgroundName = "none"
+    """What lies under the objects: nothing, one colour, a coarse grid of values, or a network."""
+    background_code: Annotated[int, *within(1, 4096)] = 8
+    """Latent dimensions of a background that is a network."""
+    compositor: CompositorName = "sum"
+    """How objects are put together: sum adds their paint; over lets them hide what is behind."""
+    evidence: Annotated[float, *within(1, 1e6)] = 150.0
+    """What explaining an object is to gain, in nats; it decides sigma where that is not given."""
+    sigma: Annotated[float | None, *within(LEAST_SIGMA, MOST_SIGMA)] = None
+    """Standard deviation of a pixel around the canvas; left out, pictures and evidence decide."""
     scale_prior: Annotated[tuple[float, float], *in_turn(MEAN, STD)] = (-0.4, 0.1)
     """Mean and standard deviation of logit(window side / shorter canvas side)."""
     shift_prior: Annotated[tuple[float, float], *in_turn(MEAN, STD)] = (0.0, 1.0)
@@ -92,6 +110,31 @@ class AIRConfig(ModelConfig):
         """See `ModelConfig.size_field`."""
         return "lstm" if self.feedback == "none" else "hidden"
 
+    def fitted(self, images: Tensor) -> "AIRConfig":
+        """See `ModelConfig.fitted`; σ is settled by the energy of objects, unless it was given."""
+        fitted = cast(AIRConfig, super().fitted(images))
+        if self.sigma is not None:
+            return fitted
+        energy = object_energy(images, fitted.side)
+        if energy == 0:
+            raise UserError(
+                "the pictures have no contrast, so that nothing can be found in them; give others, "
+                "or --model.sigma to train all the same"
+            )
+        sigma = min(max(sigma_of(energy, self.evidence), LEAST_SIGMA), MOST_SIGMA)
+        return replace(fitted, sigma=sigma)
+
+    def choices(self, given: ModelConfig) -> tuple[str, ...]:
+        """See `ModelConfig.choices`."""
+        if cast(AIRConfig, given).sigma is not None:
+            return ()
+        return (f"--model.sigma {self.sigma}: an object then gives about {self.evidence:g} nats",)
+
+    @property
+    def side(self) -> float:
+        """The expected side of a window, in pixels."""
+        return min(self.height, self.width) / (1 + math.exp(-self.scale_prior[0]))
+
     def enlarged(self, factor: float) -> "AIRConfig":
         """See `ModelConfig.enlarged`: windows are a share of the canvas, which shrinks."""
         mean, std = self.scale_prior
@@ -100,145 +143,38 @@ class AIRConfig(ModelConfig):
 
     def idle(self) -> dict[str, str]:
         """See `ModelConfig.idle`."""
-        if self.feedback == "none":
-            return {}
-        return {"lstm": "--model.feedback residual has no LSTM; leave one of them out"}
-
-
-@dataclass(frozen=True)
-class Prior:
-    """The priors, n truncated at N.
-
-    Attributes:
-        log_count: log p(n) for n = 0..N, shape (N + 1,).
-        where: over (scale, x, y) before squashing, shape (3,).
-        what: over each dimension of the appearance code, a scalar.
-    """
-
-    log_count: Float[Tensor, "counts"]
-    where: Normal
-    what: Normal
-
-
-@dataclass(frozen=True)
-class Inference:
-    """The posterior over a batch of scenes, one sample of its latents, and what they paint.
-
-    Attributes:
-        image: the images, shape (B, C, H, W).
-        posterior: q(n | x), with logits of shape (B, N).
-        q_where: each step's posterior over (scale, x, y) before squashing, shape (B, N, 3).
-        q_what: each step's posterior over the appearance code, shape (B, N, D).
-        where: the sample of where, shape (B, N, 3).
-        what: the sample of what, shape (B, N, D).
-        window: the sampled windows (cx, cy, side) in pixels, shape (B, N, 3).
-        objects: what each step paints, alone on an empty canvas, shape (B, N, C, H, W).
-        prior: the priors over n, where and what.
-        sigma: standard deviation of a pixel.
-    """
-
-    image: Float[Tensor, "batch channels height width"]
-    posterior: CountPosterior
-    q_where: Normal
-    q_what: Normal
-    where: Float[Tensor, "batch steps 3"]
-    what: Float[Tensor, "batch steps what"]
-    window: Float[Tensor, "batch steps 3"]
-    objects: Float[Tensor, "batch steps channels height width"]
-    prior: Prior
-    sigma: float
-
-    @cached_property
-    def kl_where(self) -> Float[Tensor, "batch steps"]:
-        """KL(q(where) ‖ p(where)) in nats, shape (B, N)."""
-        return kl_divergence(self.q_where, self.prior.where).sum(-1)
-
-    @cached_property
-    def kl_what(self) -> Float[Tensor, "batch steps"]:
-        """KL(q(what) ‖ p(what)) in nats, shape (B, N)."""
-        return kl_divergence(self.q_what, self.prior.what).sum(-1)
-
-    def score(self, presence: Float[Tensor, "*masks steps"]) -> Float[Tensor, "*masks"]:
-        """Log p(x, z, n) - log q(z | x), its z-part integrated as a KL, (..., B, N) -> (..., B)."""
-        return self._joint(presence, self.kl_where + self.kl_what)
-
-    def log_joint(self, presence: Float[Tensor, "*masks steps"]) -> Float[Tensor, "*masks"]:
-        """Log p(x, z, n) at the sampled z, (..., B, N) -> (..., B)."""
-        return self._joint(presence, -self._log_density(self.prior.where, self.prior.what))
-
-    def log_posterior(self, presence: Float[Tensor, "*masks steps"]) -> Float[Tensor, "*masks"]:
-        """Log q(z | x) at the sampled z, of n objects without n itself, (..., B, N) -> (..., B)."""
-        return (self._log_density(self.q_where, self.q_what) * presence).sum(-1)
-
-    def log_likelihood(self, presence: Float[Tensor, "*masks steps"]) -> Float[Tensor, "*masks"]:
-        """Log p(x | z, presence) in nats, with the Gaussian's constant, (..., B, N) -> (..., B).
-
-        A relaxed presence, between 0 and 1, dims its object.
-        """
-        weights = torch.cat([torch.ones_like(presence[..., :1]), -presence], -1)
-        with torch.autocast(self.image.device.type, enabled=False):  # differences of large numbers
-            square = ((weights.unsqueeze(-2) @ self._gram).squeeze(-2) * weights).sum(-1)
-        constant = math.log(self.sigma * math.sqrt(2 * math.pi)) * self.image[0].numel()
-        return -square / (2 * self.sigma**2) - constant
-
-    def canvas(self, count: Int[Tensor, "batch"]) -> Float[Tensor, "batch channels height width"]:
-        """The sum of each image's first `count` objects, shape (B, C, H, W)."""
-        return _canvas(self.objects, count)
-
-    @property
-    def elbo(self) -> Float[Tensor, "batch"]:
-        """The bound on log p(x) in nats, n summed out and z sampled once, shape (B,)."""
-        return counts.elbo(self.posterior, self.score)
-
-    @property
-    def context(self) -> Float[Tensor, "batch pixels"]:
-        """What the network reads: the image, shape (B, C H W)."""
-        return self.image.flatten(1)
-
-    @property
-    def latents(self) -> Float[Tensor, "batch steps latents"]:
-        """Presence logit, where and what of each step, shape (B, N, 1 + 3 + D), detached."""
-        parts = (self.posterior.logits.unsqueeze(-1), self.where, self.what)
-        return torch.cat(parts, -1).detach()
-
-    def _joint(self, presence: Tensor, cost: Tensor) -> Tensor:
-        """Log p(x | z, n) + log p(n) less what each present object's latents cost, (..., B)."""
-        log_prior = counts.log_prior_of(presence, self.prior.log_count)
-        return self.log_likelihood(presence) + log_prior - (cost * presence).sum(-1)
-
-    def _log_density(self, where: Normal, what: Normal) -> Float[Tensor, "batch steps"]:
-        """Log-density of each step's sampled latents under two distributions, (B, N)."""
-        return where.log_prob(self.where).sum(-1) + what.log_prob(self.what).sum(-1)
-
-    @cached_property
-    def _gram(self) -> Float[Tensor, "batch pictures pictures"]:
-        """Inner products over pixels of the image and the painted objects, (B, 1 + N, 1 + N).
-
-        A residual is a weighted sum of these pictures, so its squared norm is a quadratic form in
-        the weights: once this matrix is known, any number of presence masks costs next to nothing.
-        """
-        pictures = torch.cat([self.image.unsqueeze(1), self.objects], 1).flatten(2)
-        # Either factor gives half of the gradient, and their halves mirror each other: one is
-        # differentiated, for half the cost. No second derivative to the pictures passes.
-        half = pictures @ pictures.detach().mT
-        return half + half.mT - half.detach()
+        found = {}
+        if self.sigma is not None:
+            found["evidence"] = "--model.sigma is given; leave one of them out"
+        if self.feedback == "residual":
+            found["lstm"] = "--model.feedback residual has no LSTM; leave one of them out"
+        if self.background != "network":
+            found["background_code"] = "it is read by --model.background network; give that"
+        return found
 
 
 class AIR(Model[AIRConfig]):
     """The model and its inference network.
 
     Args:
-        config: shape and priors.
+        config: shape and priors. Without a `sigma`, it is 0.3; `AIRConfig.fitted` chooses a better
+            one by the pictures.
     """
 
     def __init__(self, config: AIRConfig):
         super().__init__()
         self.config = c = config
-        pixels, patch = c.channels * c.height * c.width, c.channels * c.glimpse**2
-        self.attention = self._make_attention(pixels)
+        self.compositor = COMPOSITORS[c.compositor]
+        self.sigma = SIGMA if c.sigma is None else c.sigma
+        self.patch = self._patch()
+        shape = Shape(c.channels, c.height, c.width, c.hidden, c.background_code)
+        self.background = BACKGROUNDS[c.background](shape)
+        self.attention = self._make_attention()
         self.attend = MLP([self.attention.features, c.hidden, 1 + 2 * WHERE])
-        self.encoder = MLP([patch, c.hidden, c.hidden, 2 * c.what])
-        self.decoder = MLP([c.what, c.hidden, c.hidden, patch])
+        seen = 2 * c.channels + 1 if self._hides else c.channels
+        self.encoder = MLP([seen * c.glimpse**2, c.hidden, c.hidden, 2 * c.what])
+        painted = c.channels + self.compositor.opaque
+        self.decoder = MLP([c.what, c.hidden, c.hidden, painted * c.glimpse**2])
         self.log_odds: Tensor
         self.register_buffer("log_odds", torch.zeros(()))
         self._start_calm()
@@ -247,6 +183,7 @@ class AIR(Model[AIRConfig]):
         self,
         image: Float[Tensor, "batch channels height width"],
         noise: Float[Tensor, "batch steps latents"],
+        scene_noise: Float[Tensor, "batch background"] | None = None,
         reparameterised: bool = True,
     ) -> Inference:
         """Attends, infers, repeats: one unrolled pass of as many steps as `noise` has.
@@ -255,24 +192,43 @@ class AIR(Model[AIRConfig]):
             image: images in [0, 1], shape (B, C, H, W).
             noise: standard normal noise for where and what, shape (B, N, 3 + D); zeros give the
                 posterior means.
-            reparameterised: pass the gradient through the samples of where and what; without it,
-                they are data, and only their densities carry a gradient to the posterior.
+            scene_noise: the same for the background, shape (B, G); zeros unless given.
+            reparameterised: pass the gradient through the samples of the latents; without it, they
+                are data, and only their densities carry a gradient to the posterior.
         """
-        state, latents, unexplained = self.attention.start(image), noise[:, 0] * 0, image
-        steps = []
+        q_background = self.background.posterior(image)
+        eps = torch.zeros_like(q_background.loc) if scene_noise is None else scene_noise
+        code = _draw(q_background, eps, reparameterised)
+        behind = self.background.paint(code)
+        view = self._view(image, behind)
+        state, latents = self.attention.start(image), noise[:, 0] * 0
+        steps, painted = [], []
         for eps in noise.unbind(1):
-            features, centre, state = self.attention(state, latents, unexplained)
+            features, centre, state = self.attention(state, latents, view)
             logit, q_where = self._locate(features, centre)
             where = _draw(q_where, eps[:, :WHERE], reparameterised)
-            window = self.window(where)
-            q_what = self._describe(spatial.crop(unexplained, window, self.config.glimpse))
+            q_what = self._describe(self._glimpse(view, self.window(where)))
             what = _draw(q_what, eps[:, WHERE:], reparameterised)
             latents = torch.cat([where, what], -1)
-            painted = self.paint(where, what)
+            steps.append((logit, q_where, q_what, where, what))
             if self.config.feedback == "residual":
-                unexplained = unexplained - painted.detach()
-            steps.append((logit, q_where, q_what, where, what, window, painted))
-        return self._assemble(image, steps)
+                painted.append(self.paint(where.unsqueeze(1), what.unsqueeze(1)))
+                view = view.after(painted[-1])
+        logits, q_where, q_what, where, what = zip(*steps, strict=True)
+        where, what = torch.stack(where, 1), torch.stack(what, 1)
+        objects = Layers.join(painted) if painted else self.paint(where, what)
+        return Inference(
+            posterior=CountPosterior(torch.cat(logits, -1)),
+            q_where=_stack(q_where),
+            q_what=_stack(q_what),
+            q_background=q_background,
+            where=where,
+            what=what,
+            background=code,
+            window=self.window(where),
+            scene=Composition(image, behind, objects, self.compositor, self.sigma),
+            prior=self.prior(len(steps)),
+        )
 
     @torch.no_grad()
     def infer(
@@ -287,10 +243,16 @@ class AIR(Model[AIRConfig]):
         Args:
             image: images in [0, 1], shape (B, C, H, W).
             steps: the largest count to allow for; the model's own N unless given.
-            sample: draw where and what from the posterior instead of taking its means.
+            sample: draw the latents from the posterior instead of taking its means.
         """
-        shape = (len(image), self.config.steps if steps is None else steps, self.latents)
-        return self(image, (torch.randn if sample else torch.zeros)(shape, device=image.device))
+        draw = torch.randn if sample else torch.zeros
+        noise = draw(
+            len(image),
+            self.config.steps if steps is None else steps,
+            self.latents,
+            device=image.device,
+        )
+        return self(image, noise, draw(len(image), self.background.latents, device=image.device))
 
     def reconstruct(
         self, image: Float[Tensor, "batch channels height width"], steps: int | None = None
@@ -317,12 +279,15 @@ class AIR(Model[AIRConfig]):
         Returns:
             The canvases, shape (number, C, H, W), and the counts, shape (number,).
         """
-        prior = self.prior(self.config.steps)
+        prior, device = self.prior(self.config.steps), self.log_odds.device
         if count is None:
             count = torch.multinomial(prior.log_count.exp(), number, replacement=True)
         where = prior.where.sample((number, self.config.steps))
-        what = torch.randn(number, self.config.steps, self.config.what, device=count.device)
-        return _canvas(self.paint(where, what), count), count
+        what = torch.randn(number, self.config.steps, self.config.what, device=device)
+        code = torch.randn(number, self.background.latents, device=device)
+        behind, objects = self.background.paint(code), self.paint(where, what)
+        scene = Composition(behind, behind, objects, self.compositor, self.sigma)
+        return scene.canvas(counts.presence_of(count, self.config.steps)), count
 
     @torch.no_grad()
     def elbo(self, image: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch"]:
@@ -336,9 +301,8 @@ class AIR(Model[AIRConfig]):
         Every sample of z serves all counts, so n is summed out and not sampled:
         log 1/K Σ_k Σ_n p(x, z_k, n) / q(z_k | x).
         """
-        masks = counts.all_presences(self.config.steps, image.device).expand(-1, len(image), -1)
         drawn = (self.infer(image, sample=True) for _ in range(samples))
-        weights = [found.log_joint(masks) - found.log_posterior(masks) for found in drawn]
+        weights = [found.log_joint() - found.log_posterior() for found in drawn]
         return torch.cat(weights).logsumexp(0) - math.log(samples)
 
     @property
@@ -360,24 +324,63 @@ class AIR(Model[AIRConfig]):
         c = self.config
         scale, x, y = where.unbind(-1)
         cx, cy = (x.tanh() + 1) * (c.width / 2), (y.tanh() + 1) * (c.height / 2)
-        return torch.stack([cx, cy, scale.sigmoid() * min(c.height, c.width)], -1)
+        side = scale.sigmoid() * min(c.height, c.width)
+        return torch.stack([cx, cy, side.clamp(max=max(self.patch) - MARGIN)], -1)
 
     def paint(
-        self, where: Float[Tensor, "*batch 3"], what: Float[Tensor, "*batch what"]
-    ) -> Float[Tensor, "*batch channels height width"]:
-        """Each object alone on an empty canvas, shape (*, C, H, W)."""
-        c, batch = self.config, where.shape[:-1]
-        shape = (c.channels, c.glimpse, c.glimpse)
-        glimpse = self.decoder(what).sigmoid().view(-1, *shape)
-        objects = spatial.paste(glimpse, self.window(where).view(-1, WHERE), c.height, c.width)
-        return objects.view(*batch, *objects.shape[1:])
+        self, where: Float[Tensor, "batch steps 3"], what: Float[Tensor, "batch steps what"]
+    ) -> Layers:
+        """The objects as layers, (B, N, ·)."""
+        c = self.config
+        glimpse = self.decoder(what).sigmoid().unflatten(-1, (-1, c.glimpse, c.glimpse))
+        opacity = None
+        if self.compositor.opaque:
+            glimpse, opacity = glimpse.split([c.channels, 1], 2)
+            glimpse = torch.cat([glimpse * opacity, opacity], 2)
+        window = self.window(where)
+        corner = layers.corner_of(window, self.patch, (c.height, c.width))
+        local = layers.within(window, corner).flatten(0, 1)
+        paint = spatial.paste(glimpse.flatten(0, 1), local, *self.patch)
+        paint = paint.unflatten(0, where.shape[:2])
+        if self.compositor.opaque:
+            paint, opacity = paint.split([c.channels, 1], 2)
+        return Layers(paint, opacity, corner)
 
-    def _make_attention(self, pixels: int) -> Recurrent | Search:
+    def _patch(self) -> tuple[int, int]:
+        """Height and width of the patch that an object is painted on; see `airscene.layers`.
+
+        It holds windows up to four standard deviations above the mean of their prior. It is the
+        canvas itself where that is not much larger.
+        """
+        c = self.config
+        mean, std = c.scale_prior
+        side = MARGIN + math.ceil(min(c.height, c.width) / (1 + math.exp(-mean - 4 * std)))
+        if c.height * c.width < WIDE * side**2:
+            return c.height, c.width
+        return side, side
+
+    def _make_attention(self) -> Recurrent | Search:
         c = self.config
         if c.feedback == "none":
-            return Recurrent(pixels, self.latents, c.lstm)
-        scale = torch.tensor([c.scale_prior[0], 0.0, 0.0], device="cpu")  # read at once
-        return Search((c.channels, c.height, c.width), float(self.window(scale)[2]), c.glimpse)
+            return Recurrent(c.channels * c.height * c.width, self.latents, c.lstm)
+        return Search((c.channels, c.height, c.width), c.side, c.glimpse, self.compositor.opaque)
+
+    def _view(self, image: Tensor, behind: Tensor) -> View:
+        """What the first step can read."""
+        if self.config.feedback == "none":
+            return View(image, image, behind, None)
+        seen = torch.ones_like(image[:, :1]) if self.compositor.opaque else None
+        return View(image, image - behind.detach(), behind.detach(), seen)
+
+    @property
+    def _hides(self) -> bool:
+        """Whether steps are told which pixels the objects before them hide."""
+        return self.compositor.opaque and self.config.feedback == "residual"
+
+    def _glimpse(self, view: View, window: Tensor) -> Tensor:
+        """What the encoder reads of a window, shape (B, R, glimpse, glimpse)."""
+        crop = view.crop if self._hides else view.crop_left
+        return crop(window, self.config.glimpse, self.patch)
 
     def _locate(self, features: Tensor, centre: Tensor) -> tuple[Tensor, Normal]:
         """Presence logit (B, 1) and posterior over where (B, 3), departing from a centre (B, 2)."""
@@ -391,22 +394,6 @@ class AIR(Model[AIRConfig]):
         loc, std = self.encoder(glimpse.flatten(1)).to(self.log_odds.dtype).chunk(2, -1)
         return normal(loc, F.softplus(std))
 
-    def _assemble(self, image: Tensor, steps: list[tuple]) -> Inference:
-        """Stacks what each step found and painted."""
-        logits, q_where, q_what, where, what, window, painted = zip(*steps, strict=True)
-        return Inference(
-            image=image,
-            posterior=CountPosterior(torch.cat(logits, -1)),
-            q_where=_stack(q_where),
-            q_what=_stack(q_what),
-            where=torch.stack(where, 1),
-            what=torch.stack(what, 1),
-            window=torch.stack(window, 1),
-            objects=torch.stack(painted, 1),
-            prior=self.prior(len(steps)),
-            sigma=self.config.sigma,
-        )
-
     @torch.no_grad()
     def _start_calm(self) -> None:
         """Starting values from which learning neither splits an object nor gives up on it.
@@ -417,9 +404,14 @@ class AIR(Model[AIRConfig]):
         last, paint = cast(nn.Linear, self.attend[-1]), cast(nn.Linear, self.decoder[-1])
         last.weight.mul_(0.1)
         scale, scale_std = self.config.scale_prior
+        patch = self.config.glimpse**2
         std = torch.tensor([scale_std, START_SHIFT_STD, START_SHIFT_STD])
         last.bias.copy_(torch.cat([torch.tensor([0.0, scale, 0.0, 0.0]), std.expm1().log()]))
         paint.bias.fill_(START_PAINT)
+        if self.compositor.opaque:
+            appearance, opacity = paint.bias.split([paint.out_features - patch, patch])
+            appearance.zero_()
+            opacity.fill_(START_OPACITY)
 
 
 def scale_of(share: float) -> float:
@@ -437,22 +429,15 @@ def _step_floats(c: AIRConfig) -> int:
     patch = c.channels * c.glimpse**2
     windows = 4 * c.glimpse * sides + c.channels * c.glimpse * sides  # of a crop and a paste
     networks = 8 * c.hidden + 3 * patch + 8 * c.what
-    found = windows + networks + 4 * pixels + 8 * (c.steps + 1)  # masks and the Gram matrix
+    found = windows + networks + 4 * pixels
     return found + (12 * c.lstm if c.feedback == "none" else _search_floats(c))
 
 
 def _search_floats(c: AIRConfig) -> int:
     """Floats that a step of the search keeps: the residual, the glance, the salience."""
-    side = min(c.height, c.width) / (1 + math.exp(-c.scale_prior[0]))
-    reduced = c.height * c.width * min(1.0, POINTS / side) ** 2
+    reduced = c.height * c.width * min(1.0, POINTS / c.side) ** 2
     glance = 2 * (1 + c.channels) * c.glimpse * (c.height + c.width)
     return round(3 * c.channels * c.height * c.width + glance + 4 * FILTERS * reduced / CELL**2)
-
-
-def _canvas(objects: Tensor, count: Tensor) -> Tensor:
-    """The sum of the first `count` of objects (B, N, C, H, W), shape (B, C, H, W)."""
-    presence = counts.presence_of(count, objects.shape[1])
-    return torch.einsum("bn,bnchw->bchw", presence, objects)
 
 
 def _draw(q: Normal, noise: Tensor, reparameterised: bool) -> Tensor:

@@ -7,12 +7,14 @@ object and the ninth. Both return features for the network that infers presence 
 centre to depart from.
 """
 
+import math
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from airscene import spatial
+from airscene.models.view import View
 
 POINTS = 10  # an object spans so many points of the reduced picture that is searched
 CELL = 2  # points between two places that are compared
@@ -46,7 +48,7 @@ class Recurrent(nn.Module):
         return self.image_gates(image.flatten(1)), hidden, cell
 
     def forward(
-        self, state: State, latents: Float[Tensor, "batch latents"], unexplained: Tensor
+        self, state: State, latents: Float[Tensor, "batch latents"], view: View
     ) -> tuple[Tensor, Tensor, State]:
         """Features (B, F), the middle of the canvas (B, 2), and what the next step remembers."""
         image_gates, hidden, cell = state
@@ -67,15 +69,18 @@ class Search(nn.Module):
         shape: channels, height and width of the images.
         side: expected side of an object's window in pixels.
         points: along each side of the glance.
+        hides: whether objects hide what is behind them.
     """
 
     places: Tensor
 
-    def __init__(self, shape: tuple[int, int, int], side: float, points: int):
+    def __init__(self, shape: tuple[int, int, int], side: float, points: int, hides: bool):
         super().__init__()
         channels, *size = shape
         self.side, self.points = side, points
-        self.features = 2 * channels * points**2
+        self.features = (2 * channels + hides) * points**2
+        region = math.ceil(GLANCE * side) + 2  # pixels, for a region between two pixels
+        self.glanced = min(region, size[0]), min(region, size[1])
         reduce = min(1, POINTS / side)
         self.reduced = max(1, round(size[0] * reduce)), max(1, round(size[1] * reduce))
         self.salience = nn.Sequential(
@@ -90,29 +95,23 @@ class Search(nn.Module):
         self.register_buffer("places", self._places(size), persistent=False)
 
     def start(self, image: Tensor) -> State:
-        """What the first step remembers: the image, from which the canvas is told."""
-        return (image,)
+        """Nothing: the canvas is all the memory that the search needs."""
+        return ()
 
-    def forward(
-        self,
-        state: State,
-        latents: Tensor,
-        unexplained: Float[Tensor, "batch channels height width"],
-    ) -> tuple[Tensor, Tensor, State]:
+    def forward(self, state: State, latents: Tensor, view: View) -> tuple[Tensor, Tensor, State]:
         """Features (B, F), the centre to depart from (B, 2) in [-1, 1], and the state."""
-        centre = self.find(unexplained)
+        centre = self.find(view)
         window = torch.cat([centre, torch.full_like(centre[:, :1], GLANCE * self.side)], -1)
-        glance = spatial.crop(torch.cat([unexplained, state[0]], 1), window, self.points)
-        height, width = unexplained.shape[-2:]
+        height, width = view.image.shape[-2:]
+        glance = view.crop(window, self.points, self.glanced)
         x, y = centre.unbind(-1)
         return glance.flatten(1), torch.stack([2 * x / width - 1, 2 * y / height - 1], -1), state
 
-    def find(
-        self, unexplained: Float[Tensor, "batch channels height width"]
-    ) -> Float[Tensor, "batch 2"]:
+    def find(self, view: View) -> Float[Tensor, "batch 2"]:
         """The most salient place (x, y) of each image in pixels, shape (B, 2)."""
-        reduced = F.adaptive_avg_pool2d(unexplained, self.reduced)
-        ink = F.avg_pool2d(reduced.mean(1, keepdim=True), 5, CELL, padding=2)
+        reduced = F.adaptive_avg_pool2d(view.visible, self.reduced)
+        ink = F.avg_pool2d(reduced, 5, CELL, padding=2)
+        ink = (ink if view.seen is None else ink.abs()).mean(1, keepdim=True)
         salience = (INK * ink + self.salience(reduced).to(ink.dtype)).flatten(1)  # (B, places)
         best = self.places[salience.argmax(-1)]
         distance = torch.cdist(best, self.places) / (NEAR * self.side)

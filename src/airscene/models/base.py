@@ -5,8 +5,8 @@ no effect, what their bounds are. `airscene.kinds` lists the kinds that there ar
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
 import torch
@@ -42,6 +42,26 @@ class ModelConfig(ABC):
         to 1 GB: weights and activations together were estimated at 0.8 to 1.5 times what was
         measured.
         """
+
+    def fitted(self, images: Float[Tensor, "batch channels height width"]) -> "ModelConfig":
+        """The configuration with all that the pictures of a training settle, such as the canvas.
+
+        Args:
+            images: some of them, in [0, 1], shape (M, C, H, W).
+
+        Raises:
+            UserError: the pictures cannot be modelled so.
+        """
+        channels, height, width = images.shape[1:]
+        return replace(self, channels=channels, height=height, width=width)
+
+    def choices(self, given: "ModelConfig") -> Sequence[str]:
+        """What `fitted` chose besides the canvas, a line for each setting, to be told to the user.
+
+        Args:
+            given: the configuration before.
+        """
+        return ()
 
     @abstractmethod
     def pass_bytes(self, steps: int) -> int:

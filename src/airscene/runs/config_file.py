@@ -4,6 +4,7 @@ import dataclasses
 import json
 import typing
 from pathlib import Path
+from types import UnionType
 from typing import Any, Literal
 
 from airscene.config import Config
@@ -79,6 +80,8 @@ def _fits(kind: Any, value: Any) -> bool:
     origin, parts = typing.get_origin(kind), typing.get_args(kind)
     if origin is Literal:
         return value in parts
+    if origin is UnionType:
+        return any(_fits(part, value) for part in parts)
     if origin is tuple and parts[-1] is Ellipsis:
         return isinstance(value, tuple) and all(_fits(parts[0], part) for part in value)
     if origin is tuple:

@@ -38,6 +38,7 @@ OWN = (
 """Patterns of all files that a run writes, relative to its folder. Nothing else is ever removed."""
 
 CANVAS_FIELDS = ("model.channels", "model.height", "model.width")
+FITTED_FIELDS = ("model.sigma",)  # where they are left out
 
 
 def own_files(out: Path) -> list[Path]:
@@ -122,8 +123,8 @@ def check_kinds(out: Path) -> None:
 def differences(saved: dict[str, Any], given: dict[str, Any], prefix: str = "") -> list[str]:
     """Which settings differ, as text.
 
-    The canvas is left out, which the data settles, and so is the place of the data: what lies there
-    is compared instead.
+    What the data settle is left out, the canvas and a σ that was not given, and so is the place of
+    the data: what lies there is compared instead.
 
     Args:
         saved: a configuration as nested plain values.
@@ -135,10 +136,15 @@ def differences(saved: dict[str, Any], given: dict[str, Any], prefix: str = "") 
         one, other = saved.get(name), given.get(name)
         if isinstance(one, dict) and isinstance(other, dict):
             found += differences(one, other, f"{prefix}{name}.")
-        elif one != other and f"{prefix}{name}" not in (*CANVAS_FIELDS, "data"):
+        elif one != other and not _is_settled(f"{prefix}{name}", other):
             flag = f"--{prefix}{name}".replace("_", "-")
             found.append(f"{flag} is {one} there and {other} here")
     return found
+
+
+def _is_settled(name: str, given: Any) -> bool:
+    """Whether a setting is decided by the data, and not by what was given for it."""
+    return name in (*CANVAS_FIELDS, "data") or (name in FITTED_FIELDS and given is None)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import torch
 from airscene.config import Config
 from airscene.data import Scenes, compose_split, load_composer
 from airscene.errors import UserError
+from airscene.evidence import PICTURES
 from airscene.kinds import kind_of
 from airscene.runs.pictures import Pictures, held_out, load_own, split_pictures
 from airscene.runs.run import Run
@@ -24,7 +25,7 @@ def make_sources(
     device: torch.device | str,
     pictures: Pictures | None = None,
 ) -> tuple[Config, Sources]:
-    """The data of a training, and the configuration with the canvas that the data settles.
+    """The data of a training, and the configuration with the settings that the data decide.
 
     Args:
         config: what is to be trained.
@@ -38,12 +39,12 @@ def make_sources(
     if config.data:
         pictures = pictures or split_pictures(config)
         stream = FixedScenes(pictures.train.to(device))
-        return with_canvas(config, pictures.held_out), Sources(stream, pictures.held_out)
+        return fitted(config, pictures.train), Sources(stream, pictures.held_out)
     _warn_of_small_n(config)
     few = replace(config.scenes, test_size=config.training.validation_scenes)
     validation = compose_split(few, "test", VALIDATION_SEED, data_dir)
     sources = Sources(_stream(config, data_dir, device), validation)
-    return with_canvas(config, validation), sources
+    return fitted(config, validation), sources
 
 
 def test_scenes(run: Run, data: Path | None = None, data_dir: Path | None = None) -> Scenes:
@@ -106,11 +107,17 @@ def _fitting(scenes: Scenes, run: Run) -> Scenes:
     return scenes
 
 
-def with_canvas(config: Config, scenes: Scenes) -> Config:
-    """The configuration with a model for the scenes' channels, height and width."""
-    channels, height, width = scenes.image.shape[1:]
-    canvas = {"channels": channels, "height": height, "width": width}
-    return replace(config, model=replace(config.model, **canvas))
+def fitted(config: Config, scenes: Scenes) -> Config:
+    """The configuration with all of the model's settings that pictures settle.
+
+    Args:
+        config: what is to be trained.
+        scenes: of the training, or like them; the first are looked at.
+
+    Raises:
+        UserError: the pictures cannot be modelled so.
+    """
+    return replace(config, model=config.model.fitted(scenes[:PICTURES].pixels()))
 
 
 def _stream(

@@ -25,7 +25,7 @@ from airscene.runs.folder import (
     owned,
 )
 from airscene.runs.pictures import Pictures, check_unchanged, save_record, split_pictures
-from airscene.runs.sources import make_sources, with_canvas
+from airscene.runs.sources import fitted, make_sources
 from airscene.training.logging import Progress, read_metrics
 from airscene.training.loop import CHECKPOINT, Trainer
 
@@ -67,14 +67,14 @@ def train_run(
     if config.data:  # so that the run can be evaluated from another folder
         config = replace(config, data=str(Path(config.data).expanduser().resolve()))
     check_folder(out, config, resume, overwrite)
-    accelerator = make_accelerator(config)
+    given, accelerator = config.model, make_accelerator(config)
     main = accelerator.is_main_process  # the one of all processes that writes
     if main:
         check_unowned(out)
         check_writable(out / CONFIG)
     pictures = split_pictures(config) if config.data else None
     if pictures:
-        config = with_canvas(config, pictures.held_out)
+        config = fitted(config, pictures.train)
     check_memory(config, accelerator.device)
     config, sources = make_sources(config, data_dir, accelerator.device, pictures)
     trainer = Trainer(config, out, sources, accelerator)
@@ -87,6 +87,8 @@ def train_run(
         with _begun(trainer, pictures, overwrite) as settle:
             accelerator.wait_for_everyone()
             iterations = config.training.iterations
+            for choice in config.model.choices(given) if main else ():
+                print(choice)
             with Progress(iterations, main) as progress:
                 return trainer.run(progress, minutes, after_step, settle)
 

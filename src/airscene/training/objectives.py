@@ -63,14 +63,20 @@ class AIRObjective(Objective[AIR]):
         c = model.config
         sizes = Sizes(c.channels * c.height * c.width, c.steps, 1 + model.latents)
         estimator = ESTIMATORS[config.estimator](sizes, config.estimation)
-        shape = (estimator.samples, c.steps, model.latents)
-        super().__init__(model, shape, estimator.samples)
+        noise = [c.steps * model.latents, model.background.latents]
+        super().__init__(model, (estimator.samples, sum(noise)), estimator.samples)
         self.config, self.estimator = config, estimator
+        self._noise = noise
 
     def forward(self, image: Tensor, noise: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """See `Objective.forward`; the noise is for K samples of each image, (B, K, N, 3 + D)."""
+        """See `Objective.forward`; the noise is for K samples of each image, (B, K, ·).
+
+        It is that of the objects, (N, 3 + D), followed by that of the background, (G,).
+        """
         rows = image.repeat_interleave(self.estimator.samples, 0)
-        inference = self.model(rows, noise.flatten(0, 1), self.estimator.reparameterised)
+        noise, scene_noise = noise.flatten(0, 1).split(self._noise, -1)
+        noise = noise.unflatten(-1, (self.model.config.steps, self.model.latents))
+        inference = self.model(rows, noise, scene_noise, self.estimator.reparameterised)
         estimate = self.estimator(inference)
         return estimate.loss, {"elbo": estimate.bound.mean(), **estimate.diagnostics}
 

@@ -1,0 +1,191 @@
+"""Backgrounds: what lies under the objects, inferred from the picture.
+
+A background has latents z of its own, with the prior N(0, I), a posterior that the picture decides,
+and a canvas that z paints. Its KL is part of every bound. Kosiorek (2017, section 6) proposes one
+that is a network; the others have less capacity, and none has no latents at all.
+
+Values of `Constant` and `Smooth` are Φ(z), Φ being the normal distribution function, so that their
+prior is uniform between 0 and 1.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Literal, cast
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.distributions import Normal
+
+from airscene.networks import MLP, normal
+
+BackgroundName = Literal["none", "constant", "smooth", "network"]
+
+GRID = 4  # values along each side of a smooth background
+SUMMARY = 8  # points along each side of the reduced picture that corrections are read from
+DARKEST = 1e-3  # medians are kept so far from 0 and 1, where the inverse of Φ has no end
+START_STD = 0.1  # of the posterior
+START_SHARE = 0.1  # of the usual weights of a last layer
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a background must know.
+
+    Attributes:
+        channels: C of the canvas.
+        height: H of the canvas in pixels.
+        width: W of the canvas in pixels.
+        hidden: units of each hidden layer.
+        code: latents of a background that is a network.
+    """
+
+    channels: int
+    height: int
+    width: int
+    hidden: int
+    code: int
+
+
+class Background(nn.Module):
+    """What every background offers.
+
+    Attributes:
+        latents: dimensions G of its code.
+    """
+
+    latents: int
+
+    def posterior(self, image: Float[Tensor, "batch channels height width"]) -> Normal:
+        """q(z | x), shape (B, G)."""
+        raise NotImplementedError
+
+    def paint(
+        self, z: Float[Tensor, "batch latents"]
+    ) -> Float[Tensor, "batch channels height width"]:
+        """The canvas under the objects, shape (B, C, H, W)."""
+        raise NotImplementedError
+
+
+class Nothing(Background):
+    """Black, without latents."""
+
+    latents = 0
+
+    def __init__(self, shape: Shape):
+        super().__init__()
+        self.canvas = shape.channels, shape.height, shape.width
+
+    def posterior(self, image: Tensor) -> Normal:
+        """See `Background.posterior`."""
+        nothing = image.new_zeros(len(image), 0)
+        return normal(nothing, nothing + 1)
+
+    def paint(self, z: Tensor) -> Tensor:
+        """See `Background.paint`."""
+        return z.new_zeros(len(z), *self.canvas)
+
+
+class Smooth(Background):
+    """A coarse grid of values, interpolated linearly.
+
+    The posterior departs from the median of the picture in each cell of the grid, as objects cover
+    less than half of most cells. A network reads a reduced picture and corrects it.
+
+    Args:
+        shape: of the canvas.
+        grid: values along each side; 1 makes the background constant.
+    """
+
+    def __init__(self, shape: Shape, grid: int = GRID):
+        super().__init__()
+        self.grid, self.size = grid, (shape.height, shape.width)
+        self.channels, self.latents = shape.channels, shape.channels * grid**2
+        read = shape.channels * SUMMARY**2
+        self.correction = MLP([read, shape.hidden, 2 * self.latents])
+        _calm(self.correction)
+        last = cast(nn.Linear, self.correction[-1])
+        last.bias.data[self.latents :] = math.log(math.expm1(START_STD))
+
+    def posterior(self, image: Tensor) -> Normal:
+        """See `Background.posterior`."""
+        summary = F.adaptive_avg_pool2d(image, SUMMARY).flatten(1)
+        shift, std = self.correction(summary).to(image.dtype).chunk(2, -1)
+        start = torch.special.ndtri(self._medians(image).clamp(DARKEST, 1 - DARKEST))
+        return normal(start + shift, F.softplus(std))
+
+    def paint(self, z: Tensor) -> Tensor:
+        """See `Background.paint`."""
+        values = torch.special.ndtr(z).view(-1, self.channels, self.grid, self.grid)
+        if self.grid == 1:
+            return values.expand(-1, -1, *self.size)
+        return F.interpolate(values, self.size, mode="bilinear", align_corners=False)
+
+    def _medians(self, image: Tensor) -> Float[Tensor, "batch latents"]:
+        """The median of each cell of the grid, shape (B, C grid²)."""
+        rows = (part for part in image.tensor_split(self.grid, -2))
+        cells = [cell for row in rows for cell in row.tensor_split(self.grid, -1)]
+        medians = [cell.flatten(2).median(-1).values for cell in cells]
+        return torch.stack(medians, -1).flatten(1)
+
+
+class Constant(Smooth):
+    """One value for each channel.
+
+    Args:
+        shape: of the canvas.
+    """
+
+    def __init__(self, shape: Shape):
+        super().__init__(shape, grid=1)
+
+
+class Network(Constant):
+    """A variational autoencoder of the picture with a small code (Kosiorek 2017, section 6).
+
+    Its canvas departs from one value for each channel, which has a latent of its own, so that it
+    starts as a constant background: what varies is learned.
+
+    Args:
+        shape: of the canvas, and the sizes of the networks.
+    """
+
+    def __init__(self, shape: Shape):
+        super().__init__(shape)
+        self.canvas = shape.channels, shape.height, shape.width
+        self.values, self.latents = self.latents, self.latents + shape.code
+        pixels = math.prod(self.canvas)
+        self.encoder = MLP([pixels, shape.hidden, shape.hidden, 2 * shape.code])
+        self.decoder = MLP([shape.code, shape.hidden, shape.hidden, pixels])
+        _calm(self.decoder)
+
+    def posterior(self, image: Tensor) -> Normal:
+        """See `Background.posterior`."""
+        value = super().posterior(image)
+        loc, std = self.encoder(image.flatten(1)).to(image.dtype).chunk(2, -1)
+        return normal(
+            torch.cat([value.loc, loc], -1), torch.cat([value.scale, F.softplus(std)], -1)
+        )
+
+    def paint(self, z: Tensor) -> Tensor:
+        """See `Background.paint`."""
+        value, code = z[:, : self.values], z[:, self.values :]
+        pattern = self.decoder(code).to(z.dtype).view(-1, *self.canvas)
+        return torch.special.ndtr(value[..., None, None] + pattern)
+
+
+def _calm(network: MLP) -> None:
+    """Lets a network start with outputs near zero."""
+    last = cast(nn.Linear, network[-1])
+    nn.init.zeros_(last.bias)
+    last.weight.data.mul_(START_SHARE)
+
+
+BACKGROUNDS: dict[str, type[Nothing] | type[Smooth] | type[Constant] | type[Network]] = {
+    "none": Nothing,
+    "constant": Constant,
+    "smooth": Smooth,
+    "network": Network,
+}
+"""Every background, by the name that `--model.background` takes."""

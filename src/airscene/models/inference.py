@@ -1,0 +1,137 @@
+"""The posterior over a batch of scenes, and everything that an estimator asks of it."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.distributions import Normal, kl_divergence
+
+from airscene import counts
+from airscene.compositors import Composition
+from airscene.counts import CountPosterior
+
+Masks = Float[Tensor, "*masks steps"]
+
+
+@dataclass(frozen=True)
+class Prior:
+    """The priors, n truncated at N.
+
+    Attributes:
+        log_count: log p(n) for n = 0..N, shape (N + 1,).
+        where: over (scale, x, y) before squashing, shape (3,).
+        what: over each dimension of an appearance code, and of the background's code, a scalar.
+    """
+
+    log_count: Float[Tensor, "counts"]
+    where: Normal
+    what: Normal
+
+
+@dataclass(frozen=True)
+class Inference:
+    """The posterior over a batch of scenes, one sample of its latents, and what they paint.
+
+    Methods that take a presence mask, hard or relaxed, score the masks of every count n = 0..N when
+    they are given none, at the cost of one and with the result (N + 1, B).
+
+    Attributes:
+        posterior: q(n | x), with logits of shape (B, N).
+        q_where: each step's posterior over (scale, x, y) before squashing, shape (B, N, 3).
+        q_what: each step's posterior over the appearance code, shape (B, N, D).
+        q_background: the posterior over the background's code, shape (B, G).
+        where: the sample of where, shape (B, N, 3).
+        what: the sample of what, shape (B, N, D).
+        background: the sample of the background's code, shape (B, G).
+        window: the sampled windows (cx, cy, side) in pixels, shape (B, N, 3).
+        scene: the images, and what the samples paint.
+        prior: the priors over n, where, what and the background's code.
+    """
+
+    posterior: CountPosterior
+    q_where: Normal
+    q_what: Normal
+    q_background: Normal
+    where: Float[Tensor, "batch steps 3"]
+    what: Float[Tensor, "batch steps what"]
+    background: Float[Tensor, "batch background"]
+    window: Float[Tensor, "batch steps 3"]
+    scene: Composition
+    prior: Prior
+
+    @cached_property
+    def kl_where(self) -> Float[Tensor, "batch steps"]:
+        """KL(q(where) ‖ p(where)) in nats, shape (B, N)."""
+        return kl_divergence(self.q_where, self.prior.where).sum(-1)
+
+    @cached_property
+    def kl_what(self) -> Float[Tensor, "batch steps"]:
+        """KL(q(what) ‖ p(what)) in nats, shape (B, N)."""
+        return kl_divergence(self.q_what, self.prior.what).sum(-1)
+
+    @cached_property
+    def kl_background(self) -> Float[Tensor, "batch"]:
+        """KL(q(background) ‖ p(background)) in nats, shape (B,)."""
+        return kl_divergence(self.q_background, self.prior.what).sum(-1)
+
+    def score(self, presence: Masks | None = None) -> Float[Tensor, "*masks"]:
+        """Log p(x, z, n) - log q(z | x), its z-part integrated as a KL, (..., B, N) -> (..., B)."""
+        cost = self.kl_where + self.kl_what
+        return self._joint(presence, cost) - self.kl_background
+
+    def log_joint(self, presence: Masks | None = None) -> Float[Tensor, "*masks"]:
+        """Log p(x, z, n) at the sampled z, (..., B, N) -> (..., B)."""
+        cost = -self._log_density(self.prior.where, self.prior.what)
+        return self._joint(presence, cost) + self.prior.what.log_prob(self.background).sum(-1)
+
+    def log_posterior(self, presence: Masks | None = None) -> Float[Tensor, "*masks"]:
+        """Log q(z | x) at the sampled z, of n objects without n itself, (..., B, N) -> (..., B)."""
+        objects = (self._log_density(self.q_where, self.q_what) * self._masks(presence)).sum(-1)
+        return objects + self.q_background.log_prob(self.background).sum(-1)
+
+    def log_likelihood(self, presence: Masks | None = None) -> Float[Tensor, "*masks"]:
+        """Log p(x | z, presence) in nats, with the Gaussian's constant, (..., B, N) -> (..., B).
+
+        A relaxed presence, between 0 and 1, dims its object or makes it see-through.
+        """
+        return (
+            self.scene.log_likelihoods if presence is None else self.scene.log_likelihood(presence)
+        )
+
+    def canvas(self, count: Int[Tensor, "batch"]) -> Float[Tensor, "batch channels height width"]:
+        """The background with each image's first `count` objects, shape (B, C, H, W)."""
+        return self.scene.canvas(counts.presence_of(count, self.posterior.steps))
+
+    @property
+    def elbo(self) -> Float[Tensor, "batch"]:
+        """The bound on log p(x) in nats, n summed out and z sampled once, shape (B,)."""
+        return counts.elbo(self.posterior, self.score())
+
+    @property
+    def context(self) -> Float[Tensor, "batch pixels"]:
+        """What the network reads: the image, shape (B, C H W)."""
+        return self.scene.image.flatten(1)
+
+    @property
+    def latents(self) -> Float[Tensor, "batch steps latents"]:
+        """Presence logit, where and what of each step, shape (B, N, 1 + 3 + D), detached."""
+        parts = (self.posterior.logits.unsqueeze(-1), self.where, self.what)
+        return torch.cat(parts, -1).detach()
+
+    def _joint(self, presence: Tensor | None, cost: Tensor) -> Tensor:
+        """Log p(x | z, n) + log p(n) less what each present object's latents cost, (..., B)."""
+        masks = self._masks(presence)
+        log_prior = counts.log_prior_of(masks, self.prior.log_count)
+        return self.log_likelihood(presence) + log_prior - (cost * masks).sum(-1)
+
+    def _masks(self, presence: Tensor | None) -> Tensor:
+        """The masks, or without any those of every count n = 0..N, (N + 1, 1, N)."""
+        if presence is not None:
+            return presence
+        return counts.all_presences(self.posterior.steps, self.where.device)
+
+    def _log_density(self, where: Normal, what: Normal) -> Float[Tensor, "batch steps"]:
+        """Log-density of each step's sampled latents under two distributions, (B, N)."""
+        return where.log_prob(self.where).sum(-1) + what.log_prob(self.what).sum(-1)
