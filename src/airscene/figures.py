@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
@@ -85,6 +86,23 @@ class View:
         return [windows[:n] for windows, n in zip(self.windows, self.count, strict=True)]
 
 
+@dataclass(frozen=True)
+class Parts:
+    """R scenes, taken apart.
+
+    Attributes:
+        image: the scenes, in [0, 1], with shape (R, C, H, W), C 1 or 3.
+        background: what lies under the objects, with the shape of `image`.
+        reconstruction: the canvases painted from the inferences, with the shape of `image`.
+        masks: k where the k-th object is seen, from 1 on, else 0, integers with shape (R, H, W).
+    """
+
+    image: np.ndarray
+    background: np.ndarray
+    reconstruction: np.ndarray
+    masks: np.ndarray
+
+
 # Grids of pictures
 
 
@@ -129,6 +147,26 @@ def mistakes(view: View, true_count: np.ndarray) -> Figure:
     for axes, true, inferred in zip(figure.axes, true_count, view.count, strict=False):
         axes.set_title(f"{true} as {inferred}", **STYLE["text"])
     return figure
+
+
+def parts(scenes: Parts) -> Figure:
+    """Draws scenes above their backgrounds, their canvases, and the pixels of each object.
+
+    Args:
+        scenes: R of them, R at least 1.
+
+    Returns:
+        The figure; the pixels of objects 1, 2, 3 are red, green, blue.
+    """
+    colours = np.array([(0, 0, 0), *map(to_rgb, STEP_COLOURS)])
+    index = np.where(scenes.masks > 0, (scenes.masks - 1) % len(STEP_COLOURS) + 1, 0)
+    rows = [
+        _Row("scene", scenes.image),
+        _Row("background", scenes.background),
+        _Row("painted", scenes.reconstruction),
+        _Row("objects", np.moveaxis(colours[index], -1, 1)),
+    ]
+    return _grid(rows, steps=0)
 
 
 def scenes_grid(images: np.ndarray, columns: int) -> Figure:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from airscene.data import Scenes
 from airscene.detections import Detections, detect
-from airscene.figures import View
+from airscene.figures import Parts, View
 from airscene.models.air import AIR
 from airscene.models.draw import DRAW
 from airscene.spatial import window_box
@@ -16,8 +16,13 @@ SCENES, MISTAKES = 8, 8  # of a picture
 
 
 def telling(scenes: Scenes) -> Tensor:
-    """Indices of the first few scenes, of which at most one is empty where others are to be had."""
-    empty = scenes.image.flatten(1).amax(1) == 0
+    """Indices of the first few scenes, of which at most one is empty where others are to be had.
+
+    Where the number of objects is not known, a scene of one colour is taken for empty.
+    """
+    pixels = scenes.image.flatten(1)
+    flat = pixels.amax(1) == pixels.amin(1)
+    empty = flat if scenes.count is None else scenes.count.to(flat.device) == 0
     filled, blank = (~empty).nonzero().squeeze(1), empty.nonzero().squeeze(1)
     return torch.cat([blank[:1], filled, blank[1:]])[:SCENES]
 
@@ -37,19 +42,29 @@ def of_objects(model: AIR, scenes: Scenes) -> dict[str, Any]:
     """Where a model of objects looks, and the first few scenes that it counts wrong.
 
     Returns:
-        `windows` and `mistakes` of `ReportData`.
+        `windows`, `parts` and `mistakes` of `ReportData`.
     """
     found = detect(model, scenes.pixels())
     used = torch.arange(found.windows.shape[1]) < found.count[:, None]
     windows = found.windows.masked_fill(~used[..., None], torch.nan).numpy()
+    shown = {"windows": windows, "parts": _parts(model, scenes[telling(scenes)])}
     if scenes.count is None:
-        return {"windows": windows}
+        return shown
     wrong = (found.count != scenes.count).nonzero().squeeze(1)[:MISTAKES]
     if not len(wrong):
-        return {"windows": windows}
+        return shown
     image = scenes[wrong].pixels().cpu()
     view = view_of(image, detect(model, image))
-    return {"windows": windows, "mistakes": (view, scenes.count[wrong].numpy())}
+    return shown | {"mistakes": (view, scenes.count[wrong].numpy())}
+
+
+def _parts(model: AIR, scenes: Scenes) -> Parts:
+    """Backgrounds, canvases and which object each pixel belongs to."""
+    image = scenes.pixels().cpu()
+    found = detect(model, image)
+    assert found.masks is not None
+    behind, canvas = (part.clamp(0, 1).numpy() for part in (found.background, found.reconstruction))
+    return Parts(image.numpy(), behind, canvas, found.masks.numpy())
 
 
 def of_drawing(model: DRAW, scenes: Scenes) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from airscene import figures
-from airscene.figures import View
+from airscene.figures import Parts, View
 from airscene.files import write_text, write_whole
 
 ROWS = 8  # stages of training in the picture of reconstructions
@@ -40,6 +40,7 @@ class ReportData:
         windows: attention windows x0, y0, x1, y1 in pixels of the M evaluated scenes, NaN where a
             step was not used, with shape (M, N, 4); None of a model without objects.
         canvas: height and width of a scene in pixels.
+        parts: a few scenes, taken apart into background and objects; None without objects.
         mistakes: scenes counted wrong and their true counts, with shape (R,).
         drawing: of a model that paints step by step: scenes (R, C, H, W), the canvas after each
             step (R, T, C, H, W), and the windows x0, y0, x1, y1 in pixels (R, T, 4).
@@ -52,6 +53,7 @@ class ReportData:
     stages: list[tuple[int, View]]
     canvas: tuple[int, int]
     windows: np.ndarray | None = None
+    parts: Parts | None = None
     mistakes: tuple[View, np.ndarray] | None = None
     drawing: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
 
@@ -97,6 +99,8 @@ def _write_figures(data: ReportData, folder: Path) -> Iterator[tuple[str, Path]]
 def _draw(data: ReportData) -> Iterator[tuple[str, Figure]]:
     if data.stages:
         yield "reconstructions", figures.reconstructions(_spread(data.stages))
+    if data.parts is not None:
+        yield "parts", figures.parts(data.parts)
     yield from _draw_counts(data.evaluation)
     if data.mistakes is not None and len(data.mistakes[1]):
         yield "mistakes", figures.mistakes(*data.mistakes)
@@ -247,6 +251,16 @@ TEXTS = {
         "step looks and paints: red is the first step, green the second, blue the third. Early "
         "on, windows lie anywhere and many objects share one; in the end each object should "
         "have its own, and an empty scene none. No label was used to learn this.",
+    ),
+    "parts": _Text(
+        "What each pixel belongs to",
+        "Grid of scenes and, below them, their backgrounds, their reconstructions, and the pixels "
+        "of each object in its colour.",
+        "The rows hold scenes, what the model takes for the background, all that it paints, and "
+        "the pixels that show each counted object: red for the first, green for the second, blue "
+        "for the third. The background is black unless <code>--model.background</code> names one. "
+        "A background that shows objects has swallowed them; an object that shows the background "
+        "explains what the background should.",
     ),
     "confusion": _Text(
         "Where counting goes wrong",
