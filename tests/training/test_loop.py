@@ -322,6 +322,9 @@ def test_ctrl_c_does_not_save_a_diverged_state(
 @pytest.mark.parametrize("validate_every", [4, 12])
 def test_a_learning_rate_far_too_large_is_named(make_trainer, quiet, run_folder, validate_every):
     trainer = make_trainer(learning_rate=((0.0, 1.0),), validate_every=validate_every)
+    with torch.no_grad():  # so that it takes a step or two and not many
+        for weight in trainer.objective.parameters():
+            weight.mul_(1e6)
     with pytest.raises(DivergedError, match=r"lower --training\.learning-rate") as caught:
         trainer.run(quiet)
     assert "nothing was saved yet" in str(caught.value)
