@@ -1,6 +1,6 @@
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airscene.errors import UserError
@@ -18,6 +18,7 @@ def squares(*places: tuple[int, int], level: float = 1.0, side: int = 9) -> torc
     return image
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.floats(0.1, 1.0), st.integers(0, 40), st.integers(0, 40))
 def test_the_energy_is_that_of_the_object_wherever_it_is(level, y, x):
     found = object_energy(squares((y, x), level=level), SIDE)
@@ -51,6 +52,7 @@ def test_pictures_smaller_than_an_object_have_an_energy():
     assert object_energy(squares((2, 2))[..., :8, :10], 40.0) > 0
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.floats(1e-3, 1e4), st.floats(1, 1e4))
 def test_an_object_gives_the_evidence_asked_for(energy, evidence):
     sigma = sigma_of(energy, evidence)
