@@ -252,6 +252,16 @@ def test_windows_reach_towards_the_edges_of_the_canvas_and_no_further(tiny_air):
     torch.testing.assert_close(far, expected, rtol=0, atol=0.01)
 
 
+def test_a_window_may_be_as_large_as_a_square_canvas_and_no_larger_than_a_patch(tiny_config):
+    largest = torch.tensor([[20.0, 0.0, 0.0]])
+    square = AIR(dataclasses.replace(tiny_config, height=10, width=10))
+    assert float(square.window(largest)[0, 2]) == pytest.approx(10)
+    large = AIR(dataclasses.replace(tiny_config, height=90, width=90, scale_prior=(-2.0, 0.1)))
+    height, width = large.patch
+    assert height == width < 40
+    assert float(large.window(largest)[0, 2]) == height - 2
+
+
 @pytest.mark.parametrize(
     "family, law", [("geometric", truncated_geometric), ("binomial", binomial)]
 )

@@ -325,7 +325,9 @@ class AIR(Model[AIRConfig]):
         scale, x, y = where.unbind(-1)
         cx, cy = (x.tanh() + 1) * (c.width / 2), (y.tanh() + 1) * (c.height / 2)
         side = scale.sigmoid() * min(c.height, c.width)
-        return torch.stack([cx, cy, side.clamp(max=max(self.patch) - MARGIN)], -1)
+        if self.patch != (c.height, c.width):
+            side = side.clamp(max=max(self.patch) - MARGIN)
+        return torch.stack([cx, cy, side], -1)
 
     def paint(
         self, where: Float[Tensor, "batch steps 3"], what: Float[Tensor, "batch steps what"]
