@@ -154,6 +154,14 @@ def test_the_reasons_tell_every_value_that_is_used(given):
         assert line.endswith("as you gave it") == (flag in given)
 
 
+def test_images_of_one_colour_are_refused_unless_sigma_is_given():
+    bright = scenes_of(np.full_like(squares((3, 3)), 0.5))
+    with pytest.raises(UserError, match=r"no contrast.*--model\.sigma"):
+        choose(Config(), bright, SIZE)
+    asked = replace(Config(), model=replace(Config().model, sigma=0.3))
+    assert choose(asked, bright, SIZE, frozenset({"--model.sigma"})).config.model.sigma == 0.3
+
+
 def test_nearly_black_images_leave_a_sigma_that_is_allowed():
     faint = scenes_of(squares((3, 3), level=1e-3))
     assert choose(Config(), faint, SIZE).config.model.sigma == 0.001

@@ -48,6 +48,11 @@ def test_colours_add_up():
     assert object_energy(grey.expand(-1, 3, -1, -1), SIDE) == pytest.approx(3 * 81)
 
 
+def test_windows_as_large_as_the_picture_leave_an_energy():
+    objects = [object_energy(squares((8, 20), side=20), side) for side in (24.0, 40.0, 60.0, 99.0)]
+    assert objects == [pytest.approx(400)] * 4
+
+
 def test_pictures_smaller_than_an_object_have_an_energy():
     assert object_energy(squares((2, 2))[..., :8, :10], 40.0) > 0
 

@@ -11,9 +11,9 @@ from torch import Tensor
 from airscene.config import Config
 from airscene.data import Scenes
 from airscene.errors import UserError
-from airscene.evidence import object_energy, sigma_of
+from airscene.evidence import choose_sigma
 from airscene.kinds import kind_of
-from airscene.models.air import LEAST_SIGMA, AIRConfig, scale_of
+from airscene.models.air import AIRConfig, scale_of
 from airscene.ranges import Range
 
 MARGIN = 1.3  # side of a window, in objects: room for those that are larger than said
@@ -126,10 +126,11 @@ def _choose_steps(settings: _Settings, images: Tensor, object_size: float) -> No
 
 def _choose_sigma(settings: _Settings, images: Tensor, object_size: float) -> None:
     """Chooses the σ at which an object gives the evidence that is asked for."""
-    evidence = _air(settings.config).evidence
-    sigma = sigma_of(object_energy(images, MARGIN * object_size), evidence)
+    evidence, sigma = _air(settings.config).evidence, None
+    if "--model.sigma" not in settings.given:
+        sigma = choose_sigma(images, MARGIN * object_size, evidence)
     reason = f"an object then gives about {evidence:g} nats of evidence"
-    settings.choose("--model.sigma", max(sigma, LEAST_SIGMA), reason)
+    settings.choose("--model.sigma", sigma, reason)
 
 
 def brightness(images: Tensor) -> float:

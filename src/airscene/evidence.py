@@ -19,11 +19,14 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from airscene.errors import UserError
+
 PICTURES = 500  # that E is estimated from, the first ones; more change it by a few per cent
 CROWDED = 0.1  # quantile of the energy over a picture at which there is no object
 PEAK = 0.3  # share of the strongest pictures' energy above which there is an object
 STRONGEST = 0.9  # quantile over pictures that stands for the strongest
 PLACES = 4  # places along the side of an object at which energy is compared
+LEAST_SIGMA, MOST_SIGMA = 1e-3, 1e3
 FAINTEST = 1e-6  # energy below which pictures show nothing
 
 
@@ -36,7 +39,8 @@ def object_energy(images: Float[Tensor, "batch channels height width"], side: fl
 
     Args:
         images: images in [0, 1], shape (M, C, H, W).
-        side: of an object's window, in pixels.
+        side: of an object's window, in pixels. Of objects larger than half of the picture, the
+            energy of a square of half its side is taken.
 
     Returns:
         E >= 0; it is 0 for pictures without any contrast.
@@ -51,6 +55,31 @@ def object_energy(images: Float[Tensor, "batch channels height width"], side: fl
     strongest = torch.cat([values.amax(1) for values in parts]).quantile(STRONGEST)
     found = peaks[peaks > PEAK * strongest]
     return float(found.median()) if strongest > FAINTEST else 0.0
+
+
+def choose_sigma(
+    images: Float[Tensor, "batch channels height width"], side: float, evidence: float
+) -> float:
+    """The σ at which a typical object of these images gives this evidence.
+
+    Args:
+        images: images in [0, 1], shape (M, C, H, W).
+        side: of an object's window, in pixels.
+        evidence: in nats, above 0.
+
+    Returns:
+        Between `LEAST_SIGMA` and `MOST_SIGMA`.
+
+    Raises:
+        UserError: the images have no contrast.
+    """
+    energy = object_energy(images, side)
+    if energy == 0:
+        raise UserError(
+            "the pictures have no contrast, so that nothing can be found in them; give others, "
+            "or --model.sigma to train all the same"
+        )
+    return min(max(sigma_of(energy, evidence), LEAST_SIGMA), MOST_SIGMA)
 
 
 def sigma_of(energy: float, evidence: float) -> float:
@@ -71,7 +100,8 @@ def _peaks(images: Tensor, side: float) -> Float[Tensor, "batch places"]:
     """The energy at each place that is a peak, zero at all others."""
     behind = images.flatten(2).median(-1).values[..., None, None]
     energy = (images - behind).square().sum(1, keepdim=True)
-    square = max(1, min(round(side), *images.shape[-2:]))
+    half = min(images.shape[-2:]) // 2  # larger squares leave no place without an object
+    square = max(1, min(round(side), half))
     places = F.avg_pool2d(energy, square, max(1, square // PLACES)) * square**2
     around = F.max_pool2d(places, 2 * PLACES - 1, 1, padding=PLACES - 1)
     above = places - places.flatten(1).quantile(CROWDED, 1)[:, None, None, None]

@@ -28,8 +28,7 @@ from torch.distributions import Normal
 from airscene import counts, layers, spatial
 from airscene.compositors import COMPOSITORS, Composition, CompositorName, Layers
 from airscene.counts import CountPosterior
-from airscene.errors import UserError
-from airscene.evidence import object_energy, sigma_of
+from airscene.evidence import LEAST_SIGMA, MOST_SIGMA, choose_sigma
 from airscene.models.attention import CELL, FILTERS, POINTS, Recurrent, Search
 from airscene.models.background import BACKGROUNDS, BackgroundName, Shape
 from airscene.models.base import FLOAT, Model, ModelConfig
@@ -42,7 +41,7 @@ WHERE = 3  # scale, x, y
 STEPS = Range(1, 1000)  # objects that are looked for, in training and afterwards
 MEAN, STD = Range(-20, 20), Range(1e-6, 20)  # of where before squashing
 
-SIGMA, LEAST_SIGMA, MOST_SIGMA = 0.3, 1e-3, 1e3
+SIGMA = 0.3  # of a model that is built before any picture was seen
 START_SHIFT_STD = 0.3  # of a window's centre before squashing
 START_PAINT = -2.0  # logit of the decoder's intensity, where objects add up
 START_OPACITY = -1.0  # logit of the decoder's opacity, where they hide what is behind them
@@ -115,14 +114,7 @@ class AIRConfig(ModelConfig):
         fitted = cast(AIRConfig, super().fitted(images))
         if self.sigma is not None:
             return fitted
-        energy = object_energy(images, fitted.side)
-        if energy == 0:
-            raise UserError(
-                "the pictures have no contrast, so that nothing can be found in them; give others, "
-                "or --model.sigma to train all the same"
-            )
-        sigma = min(max(sigma_of(energy, self.evidence), LEAST_SIGMA), MOST_SIGMA)
-        return replace(fitted, sigma=sigma)
+        return replace(fitted, sigma=choose_sigma(images, fitted.side, self.evidence))
 
     def choices(self, given: ModelConfig) -> tuple[str, ...]:
         """See `ModelConfig.choices`."""
