@@ -1,8 +1,8 @@
 """Compositors: how layers and a background make a canvas.
 
 A compositor says what each layer changes of the canvas under it. Canvases, likelihoods and what is
-left to explain all follow from these changes in the same way (`Stack`), so that a new compositor is
-one class and one row of the table `COMPOSITORS`.
+left to explain all follow from these changes in the same way (`Composition`). A new compositor is
+one class, its name in `CompositorName`, and one row of the table `COMPOSITORS`.
 
 sum
     The canvas is background + Σ_k m_k p_k: paint is light that adds up (Eslami et al. 2016).

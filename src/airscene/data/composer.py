@@ -12,8 +12,8 @@ from torch import Tensor
 
 from airscene.data.backdrops import BACKDROPS
 from airscene.data.colours import COLOURINGS, Uncoloured
-from airscene.data.layers import Layers
 from airscene.data.mnist import Split
+from airscene.data.placed import Placed
 from airscene.data.scene_config import TAIL, SceneConfig
 from airscene.data.scenes import Scenes
 from airscene.data.sources import Sprites, load_sprites
@@ -128,39 +128,39 @@ class Composer:
         scene, slot = _slots(count)
         chosen = self._randint(len(self.sprites), len(scene), generator)
         objects = self._place(self.sprites.images.index_select(0, chosen).float(), generator)
-        labels, layers = self.sprites.labels[chosen], Layers(objects, scene, slot, len(count))
+        labels, placed = self.sprites.labels[chosen], Placed(objects, scene, slot, len(count))
         drawn = self._blank(len(count), masks)
         drawn.boxes[scene, slot] = ink_boxes(objects / 255)
         drawn.labels[scene, slot] = labels
-        ink = layers.total()
+        ink = placed.total()
         obeys = self._obeys(ink, drawn.boxes) & ((drawn.boxes[..., 2] > 0).sum(1) == count)
         if self.config.visible:
-            obeys &= self._all_seen(layers)
-        drawn = drawn._replace(images=self._painted(layers, ink, labels, generator))
-        return drawn._replace(masks=self._masks(layers)) if masks else drawn, obeys
+            obeys &= self._all_seen(placed)
+        drawn = drawn._replace(images=self._painted(placed, ink, labels, generator))
+        return drawn._replace(masks=self._masks(placed)) if masks else drawn, obeys
 
     def _painted(
-        self, layers: Layers, ink: Tensor, labels: Tensor, generator: torch.Generator
+        self, placed: Placed, ink: Tensor, labels: Tensor, generator: torch.Generator
     ) -> Tensor:
         """The scenes as bytes (M, C, H, W); `ink` (M, 1, H, W), their summed ink, is used up."""
-        behind = self._backdrop.behind(layers.scenes, generator)
-        colours = self._colours(layers, labels, behind, generator)
+        behind = self._backdrop.behind(placed.scenes, generator)
+        colours = self._colours(placed, labels, behind, generator)
         if self.config.compose == "over":
-            canvas = layers.over(self._on_canvas(behind, layers.scenes), colours).mul_(255)
+            canvas = placed.over(self._on_canvas(behind, placed.scenes), colours).mul_(255)
         else:
-            summed = ink if colours is None else layers.total(colours)
+            summed = ink if colours is None else placed.total(colours)
             summed = summed.clamp_(max=255).expand(-1, self.config.channels, -1, -1).contiguous()
             canvas = summed.mul_(1 - behind).add_(255 * behind)
         return canvas.round_().to(torch.uint8)
 
     def _colours(
-        self, layers: Layers, labels: Tensor, behind: Tensor | float, generator: torch.Generator
+        self, placed: Placed, labels: Tensor, behind: Tensor | float, generator: torch.Generator
     ) -> Tensor | None:
         """The colours of the objects, (T, C); None if they are white."""
         if self.config.colour == "white":
             return None
-        weight = layers.ink / layers.ink.sum((1, 2), keepdim=True).clamp(min=1)
-        under = self._on_canvas(behind, layers.scenes)[layers.scene]  # (T, C, H, W)
+        weight = placed.ink / placed.ink.sum((1, 2), keepdim=True).clamp(min=1)
+        under = self._on_canvas(behind, placed.scenes)[placed.scene]  # (T, C, H, W)
         objects = Uncoloured(labels, (under * weight[:, None]).sum((2, 3)), self.config.contrast)
         return COLOURINGS[self.config.colour](objects, generator)
 
@@ -169,14 +169,14 @@ class Composer:
         size = (scenes, self.config.channels, *self.config.canvas)
         return torch.as_tensor(behind, device=self._device).float().expand(size)
 
-    def _masks(self, layers: Layers) -> Tensor:
-        return layers.foremost() if self.config.compose == "over" else layers.strongest()
+    def _masks(self, placed: Placed) -> Tensor:
+        return placed.foremost() if self.config.compose == "over" else placed.strongest()
 
-    def _all_seen(self, layers: Layers) -> Tensor:
+    def _all_seen(self, placed: Placed) -> Tensor:
         """Which scenes (M,) hide no more of any object than they may."""
-        hidden = layers.seen(layers.foremost()) < self.config.visible
-        seen = torch.ones(layers.scenes, dtype=torch.bool, device=self._device)
-        seen[layers.scene[hidden]] = False
+        hidden = placed.seen(placed.foremost()) < self.config.visible
+        seen = torch.ones(placed.scenes, dtype=torch.bool, device=self._device)
+        seen[placed.scene[hidden]] = False
         return seen
 
     def _place(self, sprites: Tensor, generator: torch.Generator) -> Tensor:

@@ -12,7 +12,7 @@ from airscene.spatial import INK
 
 
 @dataclass(frozen=True)
-class Layers:
+class Placed:
     """The objects of M scenes, from the hindmost to the foremost of each.
 
     Attributes:
