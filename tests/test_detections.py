@@ -148,6 +148,15 @@ def test_a_pixel_shows_the_counted_object_that_paints_most_above_ink(known_air):
     assert not detect(none, none.image).masks.any()
 
 
+def test_what_was_found_in_some_images_is_what_is_found_in_them_alone(known_air):
+    model = known_air(
+        torch.rand(3, 2, 12, 16), torch.tensor([[2.0, 1.0], [-3.0, 5.0], [2.0, -1.0]])
+    )
+    found, some = detect(model, model.image), torch.tensor([2, 0])
+    for name, value in vars(detect(model, model.image[some])).items():
+        assert torch.equal(getattr(found[some], name), value), name
+
+
 def test_the_brightest_channel_decides_whose_a_pixel_is():
     paint = torch.zeros(1, 2, 3, 1, 2)
     paint[0, 0, :, 0, 0], paint[0, 1, 2, 0, 0] = 0.5, 0.9

@@ -1,6 +1,6 @@
 """What a user wants of a posterior: how many objects, where, how sure."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -44,6 +44,11 @@ class Detections:
     reconstruction: Float[Tensor, "batch channels height width"]
     background: Float[Tensor, "batch channels height width"]
     masks: Int[Tensor, "batch height width"] | None = None
+
+    def __getitem__(self, index: Tensor) -> "Detections":
+        """What was found in some of the images, by their numbers."""
+        known = {name: value for name, value in vars(self).items() if value is not None}
+        return replace(self, **{name: value[index] for name, value in known.items()})
 
     @property
     def saturated(self) -> Bool[Tensor, "batch"]:

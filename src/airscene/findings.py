@@ -47,24 +47,22 @@ def of_objects(model: AIR, scenes: Scenes) -> dict[str, Any]:
     found = detect(model, scenes.pixels())
     used = torch.arange(found.windows.shape[1]) < found.count[:, None]
     windows = found.windows.masked_fill(~used[..., None], torch.nan).numpy()
-    shown = {"windows": windows, "parts": _parts(model, scenes[telling(scenes)])}
+    few = telling(scenes)
+    shown = {"windows": windows, "parts": _parts(scenes[few], found[few])}
     if scenes.count is None:
         return shown
     wrong = (found.count != scenes.count).nonzero().squeeze(1)[:MISTAKES]
     if not len(wrong):
         return shown
-    image = scenes[wrong].pixels().cpu()
-    view = view_of(image, detect(model, image))
+    view = view_of(scenes[wrong].pixels().cpu(), found[wrong])
     return shown | {"mistakes": (view, scenes.count[wrong].numpy())}
 
 
-def _parts(model: AIR, scenes: Scenes) -> Parts:
+def _parts(scenes: Scenes, found: Detections) -> Parts:
     """Backgrounds, canvases and which object each pixel belongs to."""
-    image = scenes.pixels().cpu()
-    found = detect(model, image)
     assert found.masks is not None
     behind, canvas = (part.clamp(0, 1).numpy() for part in (found.background, found.reconstruction))
-    return Parts(image.numpy(), behind, canvas, found.masks.numpy())
+    return Parts(scenes.pixels().cpu().numpy(), behind, canvas, found.masks.numpy())
 
 
 def of_drawing(model: DRAW, scenes: Scenes) -> dict[str, Any]:
