@@ -54,6 +54,28 @@ def density(scene: Composition, presence: torch.Tensor) -> torch.Tensor:
     return Normal(written_out(scene, presence), SIGMA).log_prob(scene.image).sum((1, 2, 3))
 
 
+def test_a_pixel_shows_a_layer_with_its_posterior_probability(scene):
+    """The mixture written out: each layer's share times the density of its colour."""
+    if scene.objects.opacity is None:
+        pytest.skip("light has no colour of its own")
+    presence = (torch.rand(B, N) > 0.3).double()
+    opacity, paint = (
+        layers.lift(part.detach(), scene.objects.corner, (H, W))
+        for part in (scene.objects.opacity, scene.objects.paint)
+    )
+    seen, parts = torch.ones(B, 1, H, W), []
+    for k in range(N):
+        share = seen * presence[:, k, None, None, None] * opacity[:, k]
+        colour = paint[:, k] / opacity[:, k].clamp(min=1e-12)
+        density = Normal(colour, SIGMA).log_prob(scene.image).sum(1, keepdim=True).exp()
+        parts.append(share * density)
+        seen = seen * (1 - presence[:, k, None, None, None] * opacity[:, k])
+    density = Normal(scene.background, SIGMA).log_prob(scene.image).sum(1, keepdim=True).exp()
+    expected = torch.cat([seen * density, *parts], 1)
+    expected = expected / expected.sum(1, keepdim=True)
+    torch.testing.assert_close(scene.shares(presence).detach(), expected.detach())
+
+
 def inputs(scene: Composition) -> list[torch.Tensor]:
     found = [scene.objects.paint, scene.background]
     return found if scene.objects.opacity is None else [*found, scene.objects.opacity]

@@ -31,6 +31,8 @@ from torch import Tensor
 from airscene import layers
 from airscene.spatial import INK
 
+CLEAREST = 1e-6  # opacity that divides paint at least
+
 CompositorName = Literal["sum", "over"]
 
 
@@ -183,8 +185,16 @@ class Composition:
         return layers.stack(self.background, changes, self.objects.corner)
 
     def shares(self, presence: Float[Tensor, "batch steps"]) -> Tensor:
-        """See `Compositor.shares`."""
-        return self.compositor.shares(self.objects, presence, layers.size_of(self.image))
+        """To what degree each pixel shows the background and each present object, (B, 1 + N, H, W).
+
+        Where objects hide what is behind them, this is the posterior probability of each layer, if
+        a pixel shows layer k with the probability of `Compositor.shares` and is then Gaussian
+        around the layer's colour there. Otherwise it is that of `Compositor.shares`.
+        """
+        shares = self.compositor.shares(self.objects, presence, layers.size_of(self.image))
+        if self.objects.opacity is None:
+            return shares
+        return (shares.log() - self._distances() / (2 * self.sigma**2)).softmax(1)
 
     def _repeated(self, times: int) -> "Composition":
         """All scenes again and again, so that each of them can have several masks."""
@@ -199,6 +209,15 @@ class Composition:
         return replace(
             self, image=again(self.image), background=again(self.background), objects=objects
         )
+
+    def _distances(self) -> Float[Tensor, "batch parts height width"]:
+        """‖x - colour‖² of each pixel to the background and to each object, (B, 1 + N, H, W)."""
+        assert self.objects.opacity is not None
+        colour = self.objects.paint / self.objects.opacity.clamp(min=CLEAREST)
+        size = layers.size_of(self.image)
+        colours = layers.lift(colour, self.objects.corner, size)
+        parts = torch.cat([self.background.unsqueeze(1), colours], 1)
+        return (self.image.unsqueeze(1) - parts).square().sum(2)
 
     def _errors(self, presence: Float[Tensor, "batch steps"]) -> Float[Tensor, "batch counts"]:
         """‖x - canvas‖² of the present ones among the first n objects, n = 0..N, (B, N + 1)."""

@@ -2,9 +2,12 @@
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import cast
 
 from torch import Tensor, nn
 from torch.distributions import Normal
+
+START_SHARE = 0.1  # of the usual weights of the last layer of a calm network
 
 
 class MLP(nn.Sequential):
@@ -19,6 +22,14 @@ class MLP(nn.Sequential):
         for inputs, outputs in pairwise(sizes):
             layers += [nn.Linear(inputs, outputs), nn.ELU()]
         super().__init__(*layers[:-1])
+
+
+def calm(network: MLP) -> MLP:
+    """Lets a network start with outputs near zero, in place, and returns it."""
+    last = cast(nn.Linear, network[-1])
+    nn.init.zeros_(last.bias)
+    last.weight.data.mul_(START_SHARE)
+    return network
 
 
 def normal(loc: Tensor, std: Tensor) -> Normal:

@@ -29,7 +29,7 @@ def view(left: torch.Tensor, image: torch.Tensor | None = None) -> View:
 @pytest.fixture
 def search(double) -> Search:
     torch.manual_seed(0)
-    return Search((1, 40, 50), side=12.0, points=6, hides=False)
+    return Search((1, 40, 50), side=12.0, points=6, opaque=False)
 
 
 @pytest.fixture

@@ -73,10 +73,9 @@ def test_every_parameter_of_a_model_with_it_receives_a_gradient(
     tiny_config, name, compositor, feedback
 ):
     torch.manual_seed(0)
-    model = AIR(
-        replace(tiny_config, background=name, compositor=compositor, feedback=feedback, channels=3)
-    )
-    noise, scene_noise = torch.randn(2, 3, 5), torch.randn(2, model.background.latents)
+    parts = {"background": name, "compositor": compositor, "feedback": feedback}
+    model = AIR(replace(tiny_config, channels=3, what=5, **parts))
+    noise, scene_noise = torch.randn(2, 3, 3 + 5), torch.randn(2, model.background.latents)
     found = model(torch.rand(2, 3, 10, 12), noise, scene_noise)
     found.elbo.mean().backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model.parameters())

@@ -28,7 +28,14 @@ from torch.distributions import Normal
 from airscene import counts, layers, spatial
 from airscene.compositors import COMPOSITORS, Composition, CompositorName, Layers
 from airscene.counts import CountPosterior
+from airscene.errors import UserError
 from airscene.evidence import LEAST_SIGMA, MOST_SIGMA, choose_sigma
+from airscene.models.appearance import (
+    LightDecoder,
+    LightEncoder,
+    SurfaceDecoder,
+    SurfaceEncoder,
+)
 from airscene.models.attention import CELL, FILTERS, POINTS, Recurrent, Search
 from airscene.models.background import BACKGROUNDS, BackgroundName, Shape
 from airscene.models.base import FLOAT, Model, ModelConfig
@@ -43,12 +50,15 @@ MEAN, STD = Range(-20, 20), Range(1e-6, 20)  # of where before squashing
 
 SIGMA = 0.3  # of a model that is built before any picture was seen
 START_SHIFT_STD = 0.3  # of a window's centre before squashing
-START_PAINT = -2.0  # logit of the decoder's intensity, where objects add up
-START_OPACITY = -1.0  # logit of the decoder's opacity, where they hide what is behind them
 EDGE = 0.99  # how far towards the border a centre that was found may lie, for its atanh
 
 MARGIN = 2  # pixels of a patch that its window leaves free, for windows between two pixels
-WIDE = 6  # patches as large as the canvas are used unless it has so many times their pixels
+WIDE = {False: 6, True: 2}
+"""How many times a patch's pixels a canvas has from which patches are faster than the wide form:
+for objects that add up, and for objects that hide what is behind them, which is more work."""
+
+LOOKS = {False: (LightEncoder, LightDecoder), True: (SurfaceEncoder, SurfaceDecoder)}
+"""How objects are read and painted that add up, and objects that hide what is behind them."""
 
 COUNT_PRIORS = {"geometric": counts.truncated_geometric, "binomial": counts.binomial}
 
@@ -94,6 +104,12 @@ class AIRConfig(ModelConfig):
 
     def __post_init__(self):
         check_ranges(self, "--model.")
+        if COMPOSITORS[self.compositor].opaque and self.what <= self.channels:
+            raise UserError(
+                f"--model.what {self.what} leaves no dimension for the shape of an object, as "
+                f"{self.channels} are its colour with --model.compositor {self.compositor}; give "
+                f"--model.what {self.channels + 1} or more"
+            )
 
     @property
     def kept_bytes(self) -> int:
@@ -163,10 +179,10 @@ class AIR(Model[AIRConfig]):
         self.background = BACKGROUNDS[c.background](shape)
         self.attention = self._make_attention()
         self.attend = MLP([self.attention.features, c.hidden, 1 + 2 * WHERE])
-        seen = 2 * c.channels + 1 if self._hides else c.channels
-        self.encoder = MLP([seen * c.glimpse**2, c.hidden, c.hidden, 2 * c.what])
-        painted = c.channels + self.compositor.opaque
-        self.decoder = MLP([c.what, c.hidden, c.hidden, painted * c.glimpse**2])
+        looks = LOOKS[self.compositor.opaque]
+        self.encoder, self.decoder = (
+            part(c.channels, c.glimpse, c.hidden, c.what) for part in looks
+        )
         self.log_odds: Tensor
         self.register_buffer("log_odds", torch.zeros(()))
         self._start_calm()
@@ -199,7 +215,7 @@ class AIR(Model[AIRConfig]):
             features, centre, state = self.attention(state, latents, view)
             logit, q_where = self._locate(features, centre)
             where = _draw(q_where, eps[:, :WHERE], reparameterised)
-            q_what = self._describe(self._glimpse(view, self.window(where)))
+            q_what = self.encoder.describe(view, self.window(where), self.patch)
             what = _draw(q_what, eps[:, WHERE:], reparameterised)
             latents = torch.cat([where, what], -1)
             steps.append((logit, q_where, q_what, where, what))
@@ -326,17 +342,14 @@ class AIR(Model[AIRConfig]):
     ) -> Layers:
         """The objects as layers, (B, N, ·)."""
         c = self.config
-        glimpse = self.decoder(what).sigmoid().unflatten(-1, (-1, c.glimpse, c.glimpse))
-        opacity = None
-        if self.compositor.opaque:
-            glimpse, opacity = glimpse.split([c.channels, 1], 2)
-            glimpse = torch.cat([glimpse * opacity, opacity], 2)
+        paint, opacity = self.decoder.paint(what)
+        glimpse = paint if opacity is None else torch.cat([paint * opacity, opacity], 2)
         window = self.window(where)
         corner = layers.corner_of(window, self.patch, (c.height, c.width))
         local = layers.within(window, corner).flatten(0, 1)
         paint = spatial.paste(glimpse.flatten(0, 1), local, *self.patch)
         paint = paint.unflatten(0, where.shape[:2])
-        if self.compositor.opaque:
+        if opacity is not None:
             paint, opacity = paint.split([c.channels, 1], 2)
         return Layers(paint, opacity, corner)
 
@@ -349,7 +362,7 @@ class AIR(Model[AIRConfig]):
         c = self.config
         mean, std = c.scale_prior
         side = MARGIN + math.ceil(min(c.height, c.width) / (1 + math.exp(-mean - 4 * std)))
-        if c.height * c.width < WIDE * side**2:
+        if c.height * c.width < WIDE[COMPOSITORS[c.compositor].opaque] * side**2:
             return c.height, c.width
         return side, side
 
@@ -361,20 +374,8 @@ class AIR(Model[AIRConfig]):
 
     def _view(self, image: Tensor, behind: Tensor) -> View:
         """What the first step can read."""
-        if self.config.feedback == "none":
-            return View(image, image, behind, None)
         seen = torch.ones_like(image[:, :1]) if self.compositor.opaque else None
         return View(image, image - behind.detach(), behind.detach(), seen)
-
-    @property
-    def _hides(self) -> bool:
-        """Whether steps are told which pixels the objects before them hide."""
-        return self.compositor.opaque and self.config.feedback == "residual"
-
-    def _glimpse(self, view: View, window: Tensor) -> Tensor:
-        """What the encoder reads of a window, shape (B, R, glimpse, glimpse)."""
-        crop = view.crop if self._hides else view.crop_left
-        return crop(window, self.config.glimpse, self.patch)
 
     def _locate(self, features: Tensor, centre: Tensor) -> tuple[Tensor, Normal]:
         """Presence logit (B, 1) and posterior over where (B, 3), departing from a centre (B, 2)."""
@@ -383,29 +384,18 @@ class AIR(Model[AIRConfig]):
         loc = torch.cat([scale, shift + (EDGE * centre).atanh()], -1)
         return logit, normal(loc, F.softplus(std))
 
-    def _describe(self, glimpse: Tensor) -> Normal:
-        """Posterior over what (B, D), from a glimpse (B, C, size, size)."""
-        loc, std = self.encoder(glimpse.flatten(1)).to(self.log_odds.dtype).chunk(2, -1)
-        return normal(loc, F.softplus(std))
-
     @torch.no_grad()
     def _start_calm(self) -> None:
         """Starting values from which learning neither splits an object nor gives up on it.
 
         Windows start near the middle with the prior's scale and little noise, so that an object is
-        painted where it was seen; paint starts faint, because most of a canvas is empty.
+        painted where it was seen.
         """
-        last, paint = cast(nn.Linear, self.attend[-1]), cast(nn.Linear, self.decoder[-1])
+        last = cast(nn.Linear, self.attend[-1])
         last.weight.mul_(0.1)
         scale, scale_std = self.config.scale_prior
-        patch = self.config.glimpse**2
         std = torch.tensor([scale_std, START_SHIFT_STD, START_SHIFT_STD])
         last.bias.copy_(torch.cat([torch.tensor([0.0, scale, 0.0, 0.0]), std.expm1().log()]))
-        paint.bias.fill_(START_PAINT)
-        if self.compositor.opaque:
-            appearance, opacity = paint.bias.split([paint.out_features - patch, patch])
-            appearance.zero_()
-            opacity.fill_(START_OPACITY)
 
 
 def scale_of(share: float) -> float:

@@ -69,16 +69,16 @@ class Search(nn.Module):
         shape: channels, height and width of the images.
         side: expected side of an object's window in pixels.
         points: along each side of the glance.
-        hides: whether objects hide what is behind them.
+        opaque: whether objects hide what is behind them.
     """
 
     places: Tensor
 
-    def __init__(self, shape: tuple[int, int, int], side: float, points: int, hides: bool):
+    def __init__(self, shape: tuple[int, int, int], side: float, points: int, opaque: bool):
         super().__init__()
         channels, *size = shape
         self.side, self.points = side, points
-        self.features = (2 * channels + hides) * points**2
+        self.features = View.glance_channels(channels, opaque) * points**2
         region = math.ceil(GLANCE * side) + 2  # pixels, for a region between two pixels
         self.glanced = min(region, size[0]), min(region, size[1])
         reduce = min(1, POINTS / side)
@@ -103,7 +103,7 @@ class Search(nn.Module):
         centre = self.find(view)
         window = torch.cat([centre, torch.full_like(centre[:, :1], GLANCE * self.side)], -1)
         height, width = view.image.shape[-2:]
-        glance = view.crop(window, self.points, self.glanced)
+        glance = view.glance(window, self.points, self.glanced)
         x, y = centre.unbind(-1)
         return glance.flatten(1), torch.stack([2 * x / width - 1, 2 * y / height - 1], -1), state
 

@@ -18,7 +18,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.distributions import Normal
 
-from airscene.networks import MLP, normal
+from airscene.networks import MLP, calm, normal
 
 BackgroundName = Literal["none", "constant", "smooth", "network"]
 
@@ -26,7 +26,6 @@ GRID = 4  # values along each side of a smooth background
 SUMMARY = 8  # points along each side of the reduced picture that corrections are read from
 DARKEST = 1e-3  # medians are kept so far from 0 and 1, where the inverse of Φ has no end
 START_STD = 0.1  # of the posterior
-START_SHARE = 0.1  # of the usual weights of a last layer
 
 
 @dataclass(frozen=True)
@@ -103,8 +102,7 @@ class Smooth(Background):
         self.grid, self.size = grid, (shape.height, shape.width)
         self.channels, self.latents = shape.channels, shape.channels * grid**2
         read = shape.channels * SUMMARY**2
-        self.correction = MLP([read, shape.hidden, 2 * self.latents])
-        _calm(self.correction)
+        self.correction = calm(MLP([read, shape.hidden, 2 * self.latents]))
         last = cast(nn.Linear, self.correction[-1])
         last.bias.data[self.latents :] = math.log(math.expm1(START_STD))
 
@@ -123,8 +121,8 @@ class Smooth(Background):
         return F.interpolate(values, self.size, mode="bilinear", align_corners=False)
 
     def _medians(self, image: Tensor) -> Float[Tensor, "batch latents"]:
-        """The median of each cell of the grid, shape (B, C grid²)."""
-        rows = (part for part in image.tensor_split(self.grid, -2))
+        """The median of each cell of the grid, of every other pixel, shape (B, C grid²)."""
+        rows = (part for part in image[..., ::2, ::2].tensor_split(self.grid, -2))
         cells = [cell for row in rows for cell in row.tensor_split(self.grid, -1)]
         medians = [cell.flatten(2).median(-1).values for cell in cells]
         return torch.stack(medians, -1).flatten(1)
@@ -157,8 +155,7 @@ class Network(Constant):
         self.values, self.latents = self.latents, self.latents + shape.code
         pixels = math.prod(self.canvas)
         self.encoder = MLP([pixels, shape.hidden, shape.hidden, 2 * shape.code])
-        self.decoder = MLP([shape.code, shape.hidden, shape.hidden, pixels])
-        _calm(self.decoder)
+        self.decoder = calm(MLP([shape.code, shape.hidden, shape.hidden, pixels]))
 
     def posterior(self, image: Tensor) -> Normal:
         """See `Background.posterior`."""
@@ -173,13 +170,6 @@ class Network(Constant):
         value, code = z[:, : self.values], z[:, self.values :]
         pattern = self.decoder(code).to(z.dtype).view(-1, *self.canvas)
         return torch.special.ndtr(value[..., None, None] + pattern)
-
-
-def _calm(network: MLP) -> None:
-    """Lets a network start with outputs near zero."""
-    last = cast(nn.Linear, network[-1])
-    nn.init.zeros_(last.bias)
-    last.weight.data.mul_(START_SHARE)
 
 
 BACKGROUNDS: dict[str, type[Nothing] | type[Smooth] | type[Constant] | type[Network]] = {

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from airscene import layers, spatial
 from airscene.compositors import Layers
+from airscene.models.likeness import likeness
 
 Patch = tuple[int, int]
 
@@ -20,11 +21,11 @@ class View:
 
     Attributes:
         image: the image, shape (B, C, H, W).
-        left: what is left of it: the image less the canvas painted so far, without gradient. It is
-            the image itself where steps get no feedback.
+        left: what is left of it: the image less the canvas painted so far, without gradient. Where
+            steps get no feedback, that canvas is the background.
         behind: the background, shape (B, C, H, W), without gradient.
         seen: the part of each pixel that no object explains yet, shape (B, 1, H, W), if objects
-            hide what is behind them and steps get feedback.
+            hide what is behind them.
     """
 
     image: Float[Tensor, "batch channels height width"]
@@ -37,8 +38,18 @@ class View:
         """What is left of each pixel that no object explains yet, shape (B, C, H, W)."""
         return self.left if self.seen is None else self.left * self.seen
 
-    def crop(self, window: Float[Tensor, "batch 3"], size: int, patch: Patch) -> Tensor:
-        """`size` × `size` points of all there is to read, shape (B, R, size, size).
+    @staticmethod
+    def glance_channels(channels: int, opaque: bool) -> int:
+        """Channels R of a glance.
+
+        Args:
+            channels: of the image, C.
+            opaque: whether objects hide what is behind them.
+        """
+        return channels + 1 if opaque else 2 * channels
+
+    def glance(self, window: Float[Tensor, "batch 3"], size: int, patch: Patch) -> Tensor:
+        """What is read before an object is located, shape (B, R, size, size).
 
         Args:
             window: centre and side in pixels (cx, cy, side), shape (B, 3).
@@ -46,13 +57,31 @@ class View:
             patch: the part of the canvas, in pixels, in which the window lies.
 
         Returns:
-            With channels of what is left, of the image, and of what is seen, if that is known.
+            What is left, and the image; or, if objects hide what is behind them, what is left, and
+            how much it looks like the middle of the window.
         """
-        return _crop([self.left, self.image, *self._seen], window, size, patch)
+        if self.seen is None:
+            return _crop([self.left, self.image], window, size, patch)
+        left, seen = self._crop_apart([self.left, self.seen], window, size, patch)
+        return torch.cat([left, likeness(left, seen)[0]], 1)
 
-    def crop_left(self, window: Float[Tensor, "batch 3"], size: int, patch: Patch) -> Tensor:
-        """`size` × `size` points of what is left alone, shape (B, C, size, size)."""
+    def glimpse(self, window: Float[Tensor, "batch 3"], size: int, patch: Patch) -> Tensor:
+        """What is left in a window, shape (B, C, size, size); see `glance` for the arguments."""
         return _crop([self.left], window, size, patch)
+
+    def surface(
+        self, window: Float[Tensor, "batch 3"], size: int, patch: Patch
+    ) -> tuple[Tensor, Tensor]:
+        """What can be seen of the object in the middle of a window, if objects hide others.
+
+        Returns:
+            Its silhouette in [0, 1], shape (B, 1, size, size), and its colour, shape (B, C).
+        """
+        assert self.seen is not None
+        parts = [self.left, self.image, self.seen]
+        left, image, seen = self._crop_apart(parts, window, size, patch)
+        silhouette, weight = likeness(left, seen)
+        return silhouette, (weight * image).sum((2, 3))
 
     def after(self, layer: Layers) -> View:
         """The view when one more object is explained.
@@ -73,9 +102,12 @@ class View:
             seen=layers.added(self.seen, place, -seen * opacity),
         )
 
-    @property
-    def _seen(self) -> list[Tensor]:
-        return [] if self.seen is None else [self.seen]
+    def _crop_apart(
+        self, canvases: list[Tensor], window: Tensor, size: int, patch: Patch
+    ) -> tuple[Tensor, ...]:
+        """The crop of each canvas, in full precision: colours are compared."""
+        found = _crop(canvases, window, size, patch).to(self.image.dtype)
+        return found.split([canvas.shape[1] for canvas in canvases], 1)
 
 
 def _crop(canvases: list[Tensor], window: Tensor, size: int, patch: Patch) -> Tensor:

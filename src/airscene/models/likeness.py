@@ -1,0 +1,68 @@
+"""Which pixels of a glimpse look like its middle: the silhouette of an object of any colour.
+
+An object that hides what is behind it is told from its surroundings by its colour, and most objects
+have about the same colour all over. The colour m is found by mean shift (Comaniciu and Meer 2002).
+It starts as an average around the middle of the glimpse over pixels i, each weighted by how much it
+differs from what lies behind and by how much of it no object explains yet,
+
+    w_i = near_i · seen_i · ‖left_i‖²,
+
+and then moves twice to the average of those pixels which are alike,
+
+    m ← Σ w_i alike_i left_i / Σ w_i alike_i,    alike_i = exp(-10 ‖left_i - m‖² / ‖m‖²).
+
+Distances are relative to ‖m‖, the contrast of the object, so that faint and strong objects, dark
+and bright ones have the same silhouette. `left` is the picture less the canvas.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+MIDDLE = 0.15  # standard deviation of what counts as the middle, as a share of the glimpse's side
+SHARPNESS = 10.0  # a pixel that differs by a third of the contrast is alike by a third
+SHIFTS = 2  # of the mean; more change little
+FAINT = 1e-3  # squared contrast at which nothing is told from noise
+
+
+def likeness(
+    left: Float[Tensor, "batch channels size size"], seen: Float[Tensor, "batch 1 size size"]
+) -> tuple[Float[Tensor, "batch 1 size size"], Float[Tensor, "batch 1 size size"]]:
+    """How much each pixel of a glimpse looks like the middle.
+
+    Args:
+        left: the picture less the canvas so far, shape (B, C, s, s).
+        seen: the part of each pixel that no object explains yet, in [0, 1], shape (B, 1, s, s).
+
+    Returns:
+        The likeness in [0, 1], shape (B, 1, s, s), zero where nothing is seen; and the weights of
+        the pixels that the colour is the average of, which sum to 1, of the same shape.
+
+    >>> left = torch.zeros(1, 1, 9, 9)
+    >>> left[..., 2:7, 2:7] = -0.5
+    >>> alike, _ = likeness(left, torch.ones_like(left))
+    >>> [round(value, 2) for value in alike[0, 0, 4].tolist()]
+    [0.0, 0.0, 0.96, 0.96, 0.96, 0.96, 0.96, 0.0, 0.0]
+    """
+    start = _near(left) * seen * (left.square().sum(1, keepdim=True) + FAINT / 10)
+    weight, alike = _shares(start), torch.ones_like(seen)
+    for shift in range(SHIFTS + 1):
+        colour = (weight * left).sum((2, 3), keepdim=True)
+        distance = (left - colour).square().sum(1, keepdim=True)
+        contrast = colour.square().sum(1, keepdim=True)
+        alike = (-SHARPNESS * (distance + FAINT) / (contrast + FAINT)).exp()
+        if shift < SHIFTS:
+            weight = _shares(start * alike)
+    return seen * alike, weight
+
+
+def _near(left: Tensor) -> Float[Tensor, "size size"]:
+    """How near each point of a glimpse is to the middle."""
+    size = left.shape[-1]
+    at = (torch.arange(size, device=left.device, dtype=left.dtype) + 0.5) / size - 0.5
+    return (-(at[:, None].square() + at.square()) / (2 * MIDDLE**2)).exp()
+
+
+def _shares(weight: Tensor) -> Tensor:
+    """Weights (B, 1, s, s) that sum to 1 in each glimpse; zeros where they vanish."""
+    return weight / weight.sum((2, 3), keepdim=True).clamp(min=1e-9)
