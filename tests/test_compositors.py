@@ -32,7 +32,7 @@ def scene(request, compositor) -> Composition:
     objects = Layers(
         paint.requires_grad_(), opacity.requires_grad_() if compositor.opaque else None, corner
     )
-    return Composition(image, background.requires_grad_(), objects, compositor, SIGMA)
+    return Composition(image, background.requires_grad_(), objects, compositor, torch.tensor(SIGMA))
 
 
 def written_out(scene: Composition, presence: torch.Tensor) -> torch.Tensor:
@@ -132,7 +132,7 @@ def test_the_first_opaque_layer_hides_all_others():
     paint = torch.rand(1, 2, 1, H, W)
     objects = Layers(paint, torch.ones_like(paint), torch.zeros(1, 2, 2, dtype=torch.long))
     background = torch.rand(1, 1, H, W)
-    scene = Composition(background, background, objects, COMPOSITORS["over"], SIGMA)
+    scene = Composition(background, background, objects, COMPOSITORS["over"], torch.tensor(SIGMA))
     torch.testing.assert_close(scene.canvas(torch.ones(1, 2)), paint[:, 0])
     torch.testing.assert_close(scene.canvas(torch.tensor([[0.0, 1.0]])), paint[:, 1])
     torch.testing.assert_close(scene.canvas(torch.zeros(1, 2)), background)
@@ -144,13 +144,15 @@ def test_large_bright_canvases_lose_no_precision_in_float32():
     image = torch.rand(1, 1, 512, 512)
     corner = torch.randint(512 - 24, (1, 10, 2))
     objects = Layers(torch.rand(1, 10, 1, 24, 24), None, corner)
-    exact = Composition(image, torch.zeros_like(image), objects, COMPOSITORS["sum"], 0.05)
+    exact = Composition(
+        image, torch.zeros_like(image), objects, COMPOSITORS["sum"], torch.tensor(0.05)
+    )
     rounded = Composition(
         image.float(),
         torch.zeros_like(image).float(),
         Layers(objects.paint.float(), None, corner),
         COMPOSITORS["sum"],
-        0.05,
+        torch.tensor(0.05).float(),
     )
     gained, expected = (s.log_likelihoods - s.log_likelihoods[:1] for s in (rounded, exact))
     torch.testing.assert_close(gained.double(), expected, rtol=0, atol=8.0)

@@ -200,6 +200,7 @@ def test_vimco_has_two_samples_at_least():
     [
         (TrainingConfig, "learning_rate"),
         (TrainingConfig, "prior_odds"),
+        (TrainingConfig, "sigma_factor"),
         (EstimationConfig, "temperature"),
     ],
 )
@@ -207,3 +208,8 @@ def test_the_order_of_schedules_is_checked(kind, name):
     flag = name.replace("_", "-")
     with pytest.raises(UserError, match=rf"--(training|estimation)\.{flag} has .* rise"):
         kind(**{name: ((0.5, 1.0), (0.2, 1.0))})
+
+
+def test_sigma_ends_at_the_model_s_own():
+    with pytest.raises(UserError, match=r"--training\.sigma-factor ends at 2; let its last"):
+        TrainingConfig(sigma_factor=((0.0, 4.0), (1.0, 2.0)))

@@ -5,6 +5,7 @@ import torch
 
 from airscene.config import Config
 from airscene.data import SceneConfig
+from airscene.data.backdrops import BACKDROPS
 from airscene.effects import RULES, check_effects
 from airscene.errors import UserError
 from airscene.estimators import ESTIMATORS, SETTINGS, EstimationConfig
@@ -46,6 +47,7 @@ CASES = [
     ("--training.fresh", AIR, True, "no scenes are composed", AIR, False),
     ("--training.no-fresh", AIR, True, "no scenes are composed", AIR, False),
     ("--training.prior-odds", DRAW, False, "DRAW infers no count", AIR, True),
+    ("--training.sigma-factor", DRAW, False, "DRAW infers no count", AIR, True),
     ("--estimator", DRAW, True, "DRAW infers no count", VIMCO, True),
     ("--estimation.samples", DRAW, False, "DRAW infers no count", VIMCO, False),
     ("--estimation.samples", CONCRETE, False, "--estimator vimco, iwae, rws alone", VIMCO, False),
@@ -92,8 +94,10 @@ def test_flags_that_matter_pass_together(name, has_data):
         flags |= {flag_of(f"--{part}.", field.name) for field in fields(getattr(config, part))}
     idle = {"--model.height", "--model.width", "--model.channels", "--estimation."}
     idle |= {"--scenes.contrast", "--scenes.visible"}
+    idle |= set() if BACKDROPS[config.scenes.backdrop].has_level else {"--scenes.background"}
     idle |= {"--scenes.", "--training.fresh"} if has_data else set()
-    idle |= {"--estimator", "--training.prior-odds"} if name == "draw" else set()
+    counted = {"--estimator", "--training.prior-odds", "--training.sigma-factor"}
+    idle |= counted if name == "draw" else set()
     idle |= {f"--model.{name}".replace("_", "-") for name in config.model.idle()}
     check_effects(config, frozenset(f for f in flags if not f.startswith(tuple(idle))), has_data)
 

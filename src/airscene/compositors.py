@@ -152,14 +152,14 @@ class Composition:
         background: shape (B, C, H, W).
         objects: the layers.
         compositor: how they are put together.
-        sigma: standard deviation of a pixel around the canvas.
+        sigma: standard deviation of a pixel around the canvas, a scalar.
     """
 
     image: Float[Tensor, "batch channels height width"]
     background: Float[Tensor, "batch channels height width"]
     objects: Layers
     compositor: Compositor
-    sigma: float
+    sigma: Float[Tensor, ""]
 
     @cached_property
     def log_likelihoods(self) -> Float[Tensor, "counts batch"]:
@@ -194,7 +194,7 @@ class Composition:
         shares = self.compositor.shares(self.objects, presence, layers.size_of(self.image))
         if self.objects.opacity is None:
             return shares
-        return (shares.log() - self._distances() / (2 * self.sigma**2)).softmax(1)
+        return (shares.log() - self._distances() / (2 * self.sigma.square())).softmax(1)
 
     def _repeated(self, times: int) -> "Composition":
         """All scenes again and again, so that each of them can have several masks."""
@@ -227,5 +227,5 @@ class Composition:
             return layers.squared_errors(residual, changes, self.objects.corner)
 
     def _gaussian(self, errors: Tensor) -> Tensor:
-        constant = math.log(self.sigma * math.sqrt(2 * math.pi)) * self.image[0].numel()
-        return -errors / (2 * self.sigma**2) - constant
+        constant = (self.sigma * math.sqrt(2 * math.pi)).log() * self.image[0].numel()
+        return -errors / (2 * self.sigma.square()) - constant

@@ -35,6 +35,8 @@ class TrainingConfig:
         (1.0, 1.0),
     )
     """Prior odds p(n + 1) / p(n): low at first against splitting objects, then high, then even."""
+    sigma_factor: Annotated[Points, *in_turn(PROGRESS, Range(1, 1000))] = ((0.0, 1.0),)
+    """What the model's sigma is multiplied by: more than 1 finds objects first; it ends at 1."""
     clip: Annotated[float, *within(1e-9, 1e12)] = 200.0
     """Largest norm of the gradient, in nats."""
     fresh: bool = False
@@ -58,6 +60,12 @@ class TrainingConfig:
         check_ranges(self, "--training.")
         check("--training.learning-rate", self.learning_rate)
         check("--training.prior-odds", self.prior_odds)
+        check("--training.sigma-factor", self.sigma_factor)
+        if self.sigma_factor[-1][1] != 1:
+            raise UserError(
+                f"--training.sigma-factor ends at {self.sigma_factor[-1][1]:g}; let its last value "
+                f"be 1, which is the model's own sigma"
+            )
 
 
 @dataclass(frozen=True)

@@ -106,7 +106,7 @@ RULES = (
     ),
     Rule(
         lambda config, has_data: kind_of(config.model).detect is None,
-        ("--estimator", "--estimation.", "--training.prior-odds"),
+        ("--estimator", "--estimation.", "--training.prior-odds", "--training.sigma-factor"),
         "{model} infers no count; leave it out or name a preset of AIR or DAIR",
     ),
     *(_unread(field.name) for field in fields(EstimationConfig)),

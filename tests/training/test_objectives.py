@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from airscene.config import Config
+from airscene.config import Config, TrainingConfig
 from airscene.kinds import make_objective
 from airscene.models.air import AIR, AIRConfig
 from airscene.models.draw import DRAW, DRAWConfig
@@ -54,6 +54,18 @@ def test_what_is_scheduled_is_set_and_told():
     told = objective.schedule(0.0)
     assert told == {"prior_odds": pytest.approx(objective.model.log_odds.exp().item())}
     assert make_objective(Config(model=DRAW_CONFIG)).schedule(0.0) == {}
+
+
+def test_sigma_is_a_multiple_of_the_model_s_own_and_ends_there():
+    training = TrainingConfig(sigma_factor=((0.0, 4.0), (0.5, 1.0)))
+    objective = make_objective(Config(model=replace(AIR_CONFIG, sigma=0.2), training=training))
+    noise = torch.zeros(4, *objective.noise_shape)
+    bounds = []
+    for progress, sigma in ((0.0, 0.8), (0.25, 0.4), (1.0, 0.2)):
+        objective.schedule(progress)
+        assert objective.model.sigma.item() == pytest.approx(sigma)
+        bounds.append(objective(image(), noise)[1]["elbo"].item())
+    assert len(set(bounds)) == 3
 
 
 def test_only_an_estimator_with_parameters_has_a_rate_of_its_own():

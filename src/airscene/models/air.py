@@ -173,7 +173,9 @@ class AIR(Model[AIRConfig]):
         super().__init__()
         self.config = c = config
         self.compositor = COMPOSITORS[c.compositor]
-        self.sigma = SIGMA if c.sigma is None else c.sigma
+        self.sigma: Tensor
+        self.register_buffer("sigma", torch.ones(()), persistent=False)
+        self.widen(1.0)
         self.patch = self._patch()
         shape = Shape(c.channels, c.height, c.width, c.hidden, c.background_code)
         self.background = BACKGROUNDS[c.background](shape)
@@ -317,6 +319,11 @@ class AIR(Model[AIRConfig]):
     def latents(self) -> int:
         """Latent dimensions of one object: where and what."""
         return WHERE + self.config.what
+
+    def widen(self, factor: float) -> None:
+        """Lets pixels spread around the canvas by so many times the model's own sigma."""
+        own = SIGMA if self.config.sigma is None else self.config.sigma
+        self.sigma.fill_(factor * own)
 
     def prior(self, steps: int) -> Prior:
         """The priors, with n truncated at `steps`."""

@@ -14,7 +14,7 @@ from typing import Literal, cast
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.distributions import Normal
 
@@ -22,7 +22,8 @@ from airscene.networks import MLP, calm, normal
 
 BackgroundName = Literal["none", "constant", "smooth", "network"]
 
-GRID = 4  # values along each side of a smooth background
+GRID = 12  # values along each side of a smooth background
+AROUND = 0.25  # of each side of the picture, whose median a value departs from
 SUMMARY = 8  # points along each side of the reduced picture that corrections are read from
 DARKEST = 1e-3  # medians are kept so far from 0 and 1, where the inverse of Φ has no end
 START_STD = 0.1  # of the posterior
@@ -121,11 +122,18 @@ class Smooth(Background):
         return F.interpolate(values, self.size, mode="bilinear", align_corners=False)
 
     def _medians(self, image: Tensor) -> Float[Tensor, "batch latents"]:
-        """The median of each cell of the grid, of every other pixel, shape (B, C grid²)."""
-        rows = (part for part in image[..., ::2, ::2].tensor_split(self.grid, -2))
-        cells = [cell for row in rows for cell in row.tensor_split(self.grid, -1)]
-        medians = [cell.flatten(2).median(-1).values for cell in cells]
-        return torch.stack(medians, -1).flatten(1)
+        """The median around each point of the grid, of every other pixel, shape (B, C grid²)."""
+        image = image[..., ::2, ::2]
+        rows, columns = (self._around(pixels, image.device) for pixels in image.shape[-2:])
+        around = image[:, :, rows[:, None, :, None], columns[None, :, None, :]]
+        return around.flatten(-2).median(-1).values.flatten(1)  # of (B, C, grid, grid, pixels)
+
+    def _around(self, pixels: int, device: torch.device) -> Int[Tensor, "grid width"]:
+        """The pixels of an axis that are around each point of the grid."""
+        width = pixels if self.grid == 1 else math.ceil(pixels * AROUND)
+        centre = (torch.arange(self.grid, device=device) + 0.5) * pixels / self.grid
+        first = (centre - width / 2).round().long().clamp(0, pixels - width)
+        return first[:, None] + torch.arange(width, device=device)
 
 
 class Constant(Smooth):

@@ -82,8 +82,10 @@ class AIRObjective(Objective[AIR]):
 
     def schedule(self, progress: float) -> dict[str, float]:
         """See `Objective.schedule`."""
-        odds = value_at(self.config.training.prior_odds, progress)
+        training = self.config.training
+        odds = value_at(training.prior_odds, progress)
         self.model.log_odds.fill_(math.log(odds))
+        self.model.widen(value_at(training.sigma_factor, progress))
         self.estimator.anneal(value_at(self.config.estimation.temperature, progress))
         return {"prior_odds": odds}
 
