@@ -96,6 +96,14 @@ def test_its_divergence_is_part_of_the_score_and_its_densities_of_the_weights(ti
     torch.testing.assert_close(found.log_posterior()[0], posterior)
 
 
+@pytest.mark.parametrize("compositor", ["sum", "over"])
+def test_a_model_with_it_is_built_without_memory(tiny_config, name, compositor):
+    """The weights are counted so, before a training allocates anything."""
+    with torch.device("meta"):
+        model = AIR(replace(tiny_config, background=name, compositor=compositor))
+    assert all(parameter.is_meta for parameter in model.parameters())
+
+
 def test_what_is_generated_lies_on_a_background(tiny_config, name):
     torch.manual_seed(0)
     model = AIR(replace(tiny_config, background=name, compositor="over"))

@@ -106,7 +106,7 @@ class SurfaceEncoder(nn.Module):
         stds = torch.tensor([START_STD] * shape + [START_COLOUR_STD] * channels)
         cast(nn.Linear, self.correction[-1]).bias.data[what:] = stds.expm1().log()
         self.coarse = nn.Linear(size**2, shape, bias=False)
-        self.coarse.weight.data = cosines(size, shape) / COARSE
+        self.coarse.weight.data.copy_(cosines(size, shape) / COARSE)
 
     def describe(self, view: View, window: Tensor, patch: Patch) -> Normal:
         """See `Encoder.describe`."""
@@ -126,7 +126,7 @@ class SurfaceDecoder(nn.Module):
         self.channels, self.size, shape = channels, size, what - channels
         self.correction = calm(MLP([what, hidden, hidden, (channels + 1) * size**2]))
         self.coarse = nn.Linear(shape, size**2, bias=False)
-        self.coarse.weight.data = cosines(size, shape).T.contiguous() * COARSE
+        self.coarse.weight.data.copy_(cosines(size, shape).T * COARSE)
 
     def paint(self, what: Tensor) -> tuple[Tensor, Tensor]:
         """See `Decoder.paint`."""
@@ -153,4 +153,4 @@ def cosines(size: int, number: int) -> Float[Tensor, "number pixels"]:
     lowest = np.argsort((waves[:, None] ** 2 + waves**2).flatten(), kind="stable")[:number]
     found = np.zeros((number, size**2), np.float32)
     found[: len(lowest)] = np.kron(axis, axis)[lowest]
-    return torch.from_numpy(found).to(torch.get_default_dtype())
+    return torch.from_numpy(found)
