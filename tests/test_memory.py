@@ -162,7 +162,10 @@ print(json.dumps(peak() - before))
 """
 
 
-@pytest.mark.parametrize(("name", "batch"), [("multi-mnist", 128), ("dair", 128), ("draw", 32)])
+MEASURED = [("multi-mnist", 128), ("dair", 128), ("grid", 64), ("multi-dsprites", 32), ("draw", 32)]
+
+
+@pytest.mark.parametrize(("name", "batch"), MEASURED)
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc is read")
 def test_the_estimate_is_within_twice_what_is_measured(name, batch):
     done = subprocess.run(

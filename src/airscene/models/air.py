@@ -1,7 +1,8 @@
 """Attend, Infer, Repeat (Eslami et al. 2016, arXiv 1603.08575).
 
-Generation: n ~ p(n); for each object, what ~ N(0, I) and where ~ N; the decoder paints what, the
-spatial transformer places it by where, the canvas is the sum, and x ~ N(canvas, σ²) in each pixel.
+Generation: n ~ p(n); for each object, what ~ N(0, I) and where ~ N; the decoder paints what
+(`airscene.models.appearance`), the spatial transformer places it by where, a compositor puts the
+objects on a background, in the paper their sum on black, and x ~ N(canvas, σ²) in each pixel.
 
 Inference: each step attends to a place (`airscene.models.attention`), from which come the presence
 logit and the posterior over where; the window crops a glimpse, and an encoder gives the posterior
