@@ -18,7 +18,7 @@ That of AIR is the whole derivative.
 
 import math
 from dataclasses import dataclass, replace
-from typing import Annotated, Literal, cast
+from typing import Annotated, Literal, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -216,14 +216,10 @@ class AIR(Model[AIRConfig]):
         steps, painted = [], []
         for eps in noise.unbind(1):
             features, centre, state = self.attention(state, latents, view)
-            logit, q_where = self._locate(features, centre)
-            where = _draw(q_where, eps[:, :WHERE], reparameterised)
-            q_what = self.encoder.describe(view, self.window(where), self.patch)
-            what = _draw(q_what, eps[:, WHERE:], reparameterised)
-            latents = torch.cat([where, what], -1)
-            steps.append((logit, q_where, q_what, where, what))
+            steps.append(step := self._step(view, features, centre, eps, reparameterised))
+            latents = torch.cat([step.where, step.what], -1)
             if self.config.feedback == "residual":
-                painted.append(self.paint(where.unsqueeze(1), what.unsqueeze(1)))
+                painted.append(self.paint(step.where.unsqueeze(1), step.what.unsqueeze(1)))
                 view = view.after(painted[-1])
         logits, q_where, q_what, where, what = zip(*steps, strict=True)
         where, what = torch.stack(where, 1), torch.stack(what, 1)
@@ -385,6 +381,16 @@ class AIR(Model[AIRConfig]):
         seen = torch.ones_like(image[:, :1]) if self.compositor.opaque else None
         return View(image, image - behind.detach(), behind.detach(), seen)
 
+    def _step(
+        self, view: View, features: Tensor, centre: Tensor, noise: Tensor, reparameterised: bool
+    ) -> "_Step":
+        """Infers whether there is one more object, where it is and what it looks like."""
+        logit, q_where = self._locate(features, centre)
+        where = _draw(q_where, noise[:, :WHERE], reparameterised)
+        q_what = self.encoder.describe(view, self.window(where), self.patch)
+        what = _draw(q_what, noise[:, WHERE:], reparameterised)
+        return _Step(logit, q_where, q_what, where, what)
+
     def _locate(self, features: Tensor, centre: Tensor) -> tuple[Tensor, Normal]:
         """Presence logit (B, 1) and posterior over where (B, 3), departing from a centre (B, 2)."""
         logit, loc, std = self.attend(features).to(self.log_odds.dtype).split([1, WHERE, WHERE], -1)
@@ -404,6 +410,16 @@ class AIR(Model[AIRConfig]):
         scale, scale_std = self.config.scale_prior
         std = torch.tensor([scale_std, START_SHIFT_STD, START_SHIFT_STD])
         last.bias.copy_(torch.cat([torch.tensor([0.0, scale, 0.0, 0.0]), std.expm1().log()]))
+
+
+class _Step(NamedTuple):
+    """One object of each image: its presence logit (B, 1), where (B, 3) and what (B, D)."""
+
+    logit: Tensor
+    q_where: Normal
+    q_what: Normal
+    where: Tensor
+    what: Tensor
 
 
 def scale_of(share: float) -> float:
