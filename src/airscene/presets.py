@@ -132,7 +132,6 @@ PRESETS = {
         training=replace(
             SURFACES,
             iterations=1500,
-            prior_odds=((0.0, 10.0), (0.05, 10.0), (0.12, 2e-3), (0.4, 1e-5), (1.0, 1e-5)),
             sigma_factor=((0.0, 2.5), (0.1, 2.5), (0.5, 1.0), (1.0, 1.0)),
         ),
     ),

@@ -9,7 +9,7 @@ from airscene.errors import UserError
 from airscene.models.air import AIRConfig
 from airscene.models.appearance import SurfaceDecoder, SurfaceEncoder
 from airscene.models.likeness import likeness
-from airscene.models.view import View
+from airscene.models.view import CLEAR, View
 
 SIZE, WHAT = 20, 50
 WINDOW = torch.tensor([[10.0, 10.0, 20.0]])  # the whole picture
@@ -43,7 +43,7 @@ COLOURS = [
 @pytest.mark.parametrize(("colour", "behind"), COLOURS)
 def test_a_silhouette_is_the_same_whatever_the_colours_are(name, colour, behind):
     silhouette, found = scene(name, colour, behind).surface(WINDOW, SIZE, (SIZE, SIZE))
-    torch.testing.assert_close(silhouette, shape(name), atol=0.15, rtol=0)
+    torch.testing.assert_close(silhouette / (2 * CLEAR) + 0.5, shape(name), atol=0.15, rtol=0)
     torch.testing.assert_close(found[0], torch.tensor(colour), atol=0.01, rtol=0)
 
 

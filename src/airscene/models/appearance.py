@@ -32,7 +32,6 @@ from airscene.networks import MLP, calm, normal
 START_PAINT = -2.0  # logit of a light's intensity at first: most of a canvas is empty
 START_STD = 0.3  # of the silhouette's code
 START_COLOUR_STD = 0.1  # of the colour's code
-CLEAR = 2.0  # logit of the opacity where a pixel is alike, and of its absence where it is not
 COARSE = 8.0  # what a coefficient of the silhouette is divided by, to make a code of about 1
 DARKEST = 0.02  # colours keep so far from 0 and 1, where Φ has no inverse
 
@@ -111,7 +110,7 @@ class SurfaceEncoder(nn.Module):
     def describe(self, view: View, window: Tensor, patch: Patch) -> Normal:
         """See `Encoder.describe`."""
         silhouette, colour = view.surface(window, self.size, patch)
-        silhouette = (CLEAR * (2 * silhouette - 1)).flatten(1)
+        silhouette = silhouette.flatten(1)
         loc, std = self.correction(torch.cat([silhouette, colour], 1)).chunk(2, -1)
         value = torch.special.ndtri(colour.clamp(DARKEST, 1 - DARKEST))
         loc = loc + torch.cat([self.coarse(silhouette), value], -1)

@@ -14,6 +14,8 @@ from airscene.models.likeness import likeness
 
 Patch = tuple[int, int]
 
+CLEAR = 2.0  # of a silhouette: where likeness is given to a network, it weighs more than colours do
+
 
 @dataclass(frozen=True)
 class View:
@@ -58,12 +60,12 @@ class View:
 
         Returns:
             What is left, and the image; or, if objects hide what is behind them, what is left, and
-            how much it looks like the middle of the window.
+            how much it looks like the middle of the window, from -`CLEAR` to `CLEAR`.
         """
         if self.seen is None:
             return _crop([self.left, self.image], window, size, patch)
         left, seen = self._crop_apart([self.left, self.seen], window, size, patch)
-        return torch.cat([left, likeness(left, seen)[0]], 1)
+        return torch.cat([left, CLEAR * (2 * likeness(left, seen)[0] - 1)], 1)
 
     def glimpse(self, window: Float[Tensor, "batch 3"], size: int, patch: Patch) -> Tensor:
         """What is left in a window, shape (B, C, size, size); see `glance` for the arguments."""
@@ -75,13 +77,14 @@ class View:
         """What can be seen of the object in the middle of a window, if objects hide others.
 
         Returns:
-            Its silhouette in [0, 1], shape (B, 1, size, size), and its colour, shape (B, C).
+            Its silhouette, from -`CLEAR` outside to `CLEAR` inside, shape (B, 1, size, size), and
+            its colour, shape (B, C).
         """
         assert self.seen is not None
         parts = [self.left, self.image, self.seen]
         left, image, seen = self._crop_apart(parts, window, size, patch)
         silhouette, weight = likeness(left, seen)
-        return silhouette, (weight * image).sum((2, 3))
+        return CLEAR * (2 * silhouette - 1), (weight * image).sum((2, 3))
 
     def after(self, layer: Layers) -> View:
         """The view when one more object is explained.
