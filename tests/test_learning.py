@@ -7,7 +7,7 @@ from airscene.data import SceneConfig, compose_split
 from airscene.detections import detect
 from airscene.evaluation import agreement
 from airscene.models.air import AIRConfig
-from airscene.presets import DAIR_TRAINING
+from airscene.presets import DAIR_TRAINING, SURFACES
 from airscene.runs import TEST_SEED, load_run, train_run
 
 CONFIG = Config(
@@ -46,6 +46,60 @@ SMALL = Config(
         compile="off",
     ),
 )
+
+HIDDEN = Config(
+    scenes=SceneConfig(
+        source="shapes",
+        canvas=(32, 32),
+        size=12.0,
+        scale_mean=1.0,
+        scale_std=0.0,
+        overlap="any",
+        backdrop="levels",
+        channels=3,
+        colour="levels",
+        compose="over",
+        visible=0.4,
+        train_size=5_000,
+        test_size=500,
+    ),
+    model=AIRConfig(
+        feedback="residual",
+        channels=3,
+        height=32,
+        width=32,
+        glimpse=12,
+        what=24,
+        hidden=128,
+        background="constant",
+        compositor="over",
+        evidence=600.0,
+        scale_prior=(-0.5, 0.15),
+    ),
+    training=replace(
+        SURFACES,
+        iterations=250,
+        batch=64,
+        sigma_factor=((0.0, 2.0), (0.1, 2.0), (0.5, 1.0), (1.0, 1.0)),
+        validate_every=250,
+        validation_scenes=500,
+        snapshots=0,
+        compile="off",
+    ),
+)
+
+
+def test_coloured_things_that_hide_one_another_are_counted_and_told_apart(tmp_path):
+    """Shapes of any colour on any colour, some darker than it, are learned in 250 steps.
+
+    Seen for seeds 0 to 2: 99.0 % of the counts, boxes 0.808 to 0.810, masks 0.823 to 0.824.
+    """
+    train_run(HIDDEN, tmp_path)
+    scenes = compose_split(HIDDEN.scenes, "test", TEST_SEED, masks=True)
+    table = agreement(scenes, detect(load_run(tmp_path).model, scenes.pixels()))
+    assert table["count_accuracy"] > 0.95
+    assert table["box_mean_iou"] > 0.75
+    assert table["mask_iou"] > 0.75
 
 
 def test_dair_counts_small_objects_and_more_of_them_than_it_ever_saw(tmp_path):
