@@ -76,6 +76,23 @@ def test_a_pixel_shows_a_layer_with_its_posterior_probability(scene):
     torch.testing.assert_close(scene.shares(presence).detach(), expected.detach())
 
 
+def test_pixels_that_objects_cover_wholly_belong_to_one_of_them():
+    """In float32, shares of many layers may sum to more than 1."""
+    torch.manual_seed(0)
+    rows, many, size = 50, 8, (20, 20)
+    opacity = torch.rand(rows, many, 1, *size).float()
+    opacity[:, -1] = 1.0
+    corner = torch.zeros(rows, many, 2, dtype=torch.long)
+    objects = Layers(torch.rand(rows, many, 3, *size).float() * opacity, opacity, corner)
+    picture = torch.rand(rows, 3, *size).float()
+    scene = Composition(
+        picture, picture, objects, COMPOSITORS["over"], torch.tensor(0.01, dtype=torch.float32)
+    )
+    shares = scene.shares(torch.ones(rows, many).float())
+    assert shares.isfinite().all() and (shares >= 0).all()
+    torch.testing.assert_close(shares.sum(1), torch.ones(rows, *size).float())
+
+
 def inputs(scene: Composition) -> list[torch.Tensor]:
     found = [scene.objects.paint, scene.background]
     return found if scene.objects.opacity is None else [*found, scene.objects.opacity]

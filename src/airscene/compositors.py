@@ -136,7 +136,8 @@ class Over(Compositor):
         opacity = objects.opacity * presence[..., None, None, None]
         seen = opacity * layers.transmittance(opacity, objects.corner, canvas)
         seen = layers.lift(seen, objects.corner, canvas)[:, :, 0]
-        return torch.cat([1 - seen.sum(1, keepdim=True), seen], 1)
+        behind = (1 - seen.sum(1, keepdim=True)).clamp(min=0)  # rounding may leave less than none
+        return torch.cat([behind, seen], 1)
 
 
 COMPOSITORS: dict[str, Compositor] = {"sum": Sum(), "over": Over()}
