@@ -7,21 +7,33 @@ from airscene.data import SceneConfig, compose_split
 from airscene.detections import detect
 from airscene.evaluation import agreement
 from airscene.models.air import AIRConfig
-from airscene.presets import DAIR_TRAINING, SURFACES
+from airscene.presets import DAIR_TRAINING, SPRITES
 from airscene.runs import TEST_SEED, load_run, train_run
+
+
+def brief(training: TrainingConfig, iterations: int, **changes) -> TrainingConfig:
+    """A training that is validated at its end alone, and keeps no snapshots."""
+    return replace(
+        training,
+        iterations=iterations,
+        validate_every=iterations,
+        validation_scenes=500,
+        snapshots=0,
+        compile="off",
+        **changes,
+    )
+
 
 CONFIG = Config(
     scenes=SceneConfig(canvas=(24, 24), size=13.0, train_size=20_000, test_size=1000),
     model=AIRConfig(height=24, width=24, glimpse=12, what=20, lstm=128, hidden=128, sigma=0.3),
-    training=TrainingConfig(
-        iterations=600,
+    training=brief(
+        TrainingConfig(
+            learning_rate=((0.0, 1e-4), (0.05, 2e-3), (0.5, 2e-3), (1.0, 2e-5)),
+            prior_odds=((0.0, 2e-3), (0.3, 2e-3), (0.6, 1.0)),
+        ),
+        600,
         batch=128,
-        learning_rate=((0.0, 1e-4), (0.05, 2e-3), (0.5, 2e-3), (1.0, 2e-5)),
-        prior_odds=((0.0, 2e-3), (0.3, 2e-3), (0.6, 1.0)),
-        validate_every=600,
-        validation_scenes=500,
-        snapshots=0,
-        compile="off",
     ),
 )
 
@@ -36,55 +48,38 @@ SMALL = Config(
         hidden=128,
         scale_prior=(-0.85, 0.1),
     ),
-    training=replace(
-        DAIR_TRAINING,
-        iterations=300,
-        batch=128,
-        validate_every=300,
-        validation_scenes=500,
-        snapshots=0,
-        compile="off",
-    ),
+    training=brief(DAIR_TRAINING, 300, batch=128),
 )
 
-HIDDEN = Config(
-    scenes=SceneConfig(
-        source="shapes",
+HIDDEN = replace(
+    SPRITES,
+    scenes=replace(
+        SPRITES.scenes,
         canvas=(32, 32),
         size=12.0,
-        scale_mean=1.0,
-        scale_std=0.0,
         overlap="any",
         backdrop="levels",
-        channels=3,
         colour="levels",
         compose="over",
         visible=0.4,
         train_size=5_000,
         test_size=500,
     ),
-    model=AIRConfig(
-        feedback="residual",
-        channels=3,
+    model=replace(
+        SPRITES.model,
         height=32,
         width=32,
         glimpse=12,
         what=24,
         hidden=128,
-        background="constant",
-        compositor="over",
         evidence=600.0,
         scale_prior=(-0.5, 0.15),
     ),
-    training=replace(
-        SURFACES,
-        iterations=250,
+    training=brief(
+        SPRITES.training,
+        250,
         batch=64,
         sigma_factor=((0.0, 2.0), (0.1, 2.0), (0.5, 1.0), (1.0, 1.0)),
-        validate_every=250,
-        validation_scenes=500,
-        snapshots=0,
-        compile="off",
     ),
 )
 

@@ -30,11 +30,24 @@ ON_BACKGROUND = replace(
 )
 
 # Surfaces look about right from the start, so that presence can be dear after a few steps.
-SURFACES = TrainingConfig(
-    iterations=500,
-    batch=128,
-    learning_rate=((0.0, 1e-4), (0.05, 1.5e-3), (0.5, 1.5e-3), (1.0, 2e-5)),
-    prior_odds=((0.0, 10.0), (0.05, 10.0), (0.12, 2e-3), (0.4, 1e-4), (1.0, 1e-4)),
+SPRITES = Config(
+    scenes=SceneConfig(
+        source="shapes", size=16.0, scale_mean=1.0, scale_std=0.0, channels=3, colour="class"
+    ),
+    model=AIRConfig(
+        channels=3,
+        glimpse=20,
+        feedback="residual",
+        background="constant",
+        compositor="over",
+        scale_prior=(-0.7, 0.15),
+    ),
+    training=TrainingConfig(
+        iterations=500,
+        batch=128,
+        learning_rate=((0.0, 1e-4), (0.05, 1.5e-3), (0.5, 1.5e-3), (1.0, 2e-5)),
+        prior_odds=((0.0, 10.0), (0.05, 10.0), (0.12, 2e-3), (0.4, 1e-4), (1.0, 1e-4)),
+    ),
 )
 
 PRESETS = {
@@ -86,51 +99,33 @@ PRESETS = {
     "noisy": replace(ON_BACKGROUND, scenes=replace(DAIR.scenes, backdrop="noisy")),
     "grid": replace(ON_BACKGROUND, scenes=replace(DAIR.scenes, backdrop="grid")),
     # circles, squares and diamonds in the colour of their class (Stelzner et al. 2019, section 4)
-    "supair-sprites": Config(
-        scenes=SceneConfig(
-            source="shapes", size=16.0, scale_mean=1.0, scale_std=0.0, channels=3, colour="class"
-        ),
-        model=AIRConfig(
-            channels=3,
-            glimpse=20,
-            feedback="residual",
-            background="constant",
-            compositor="over",
-            scale_prior=(-0.7, 0.15),
-        ),
-        training=SURFACES,
-    ),
+    "supair-sprites": SPRITES,
     # up to four sprites that hide one another, in any of 125 colours (Kabra et al. 2019)
-    "multi-dsprites": Config(
-        scenes=SceneConfig(
+    "multi-dsprites": replace(
+        SPRITES,
+        scenes=replace(
+            SPRITES.scenes,
             source="dsprites",
             canvas=(64, 64),
             counts=(1, 2, 3, 4),
             size=33.0,
-            scale_mean=1.0,
-            scale_std=0.0,
             overlap="any",
             backdrop="levels",
-            channels=3,
             colour="levels",
             compose="over",
             train_size=40_000,
         ),
-        model=AIRConfig(
+        model=replace(
+            SPRITES.model,
             steps=5,
-            channels=3,
             height=64,
             width=64,
-            glimpse=20,
-            feedback="residual",
-            background="constant",
-            compositor="over",
             # pixels have no noise and shapes are learned exactly, so that faint sprites can be told
             evidence=2800.0,
             scale_prior=(-0.5, 0.2),
         ),
         training=replace(
-            SURFACES,
+            SPRITES.training,
             iterations=1500,
             sigma_factor=((0.0, 2.5), (0.1, 2.5), (0.5, 1.0), (1.0, 1.0)),
         ),

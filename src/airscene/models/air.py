@@ -366,7 +366,7 @@ class AIR(Model[AIRConfig]):
         c = self.config
         mean, std = c.scale_prior
         side = MARGIN + math.ceil(min(c.height, c.width) / (1 + math.exp(-mean - 4 * std)))
-        if c.height * c.width < WIDE[COMPOSITORS[c.compositor].opaque] * side**2:
+        if c.height * c.width < WIDE[self.compositor.opaque] * side**2:
             return c.height, c.width
         return side, side
 

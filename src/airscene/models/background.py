@@ -90,8 +90,8 @@ class Nothing(Background):
 class Smooth(Background):
     """A coarse grid of values, interpolated linearly.
 
-    The posterior departs from the median of the picture in each cell of the grid, as objects cover
-    less than half of most cells. A network reads a reduced picture and corrects it.
+    The posterior departs from the median of the picture around each point of the grid, as objects
+    cover less than half of most such parts. A network reads a reduced picture and corrects it.
 
     Args:
         shape: of the canvas.

@@ -45,15 +45,18 @@ def likeness(
     [0.0, 0.0, 0.96, 0.96, 0.96, 0.96, 0.96, 0.0, 0.0]
     """
     start = _near(left) * seen * (left.square().sum(1, keepdim=True) + FAINT / 10)
-    weight, alike = _shares(start), torch.ones_like(seen)
-    for shift in range(SHIFTS + 1):
-        colour = (weight * left).sum((2, 3), keepdim=True)
-        distance = (left - colour).square().sum(1, keepdim=True)
-        contrast = colour.square().sum(1, keepdim=True)
-        alike = (-SHARPNESS * (distance + FAINT) / (contrast + FAINT)).exp()
-        if shift < SHIFTS:
-            weight = _shares(start * alike)
-    return seen * alike, weight
+    weight = _shares(start)
+    for _ in range(SHIFTS):
+        weight = _shares(start * _alike(left, weight))
+    return seen * _alike(left, weight), weight
+
+
+def _alike(left: Tensor, weight: Tensor) -> Float[Tensor, "batch 1 size size"]:
+    """How much each pixel has the colour that is the average of all by these weights."""
+    colour = (weight * left).sum((2, 3), keepdim=True)
+    distance = (left - colour).square().sum(1, keepdim=True)
+    contrast = colour.square().sum(1, keepdim=True)
+    return (-SHARPNESS * (distance + FAINT) / (contrast + FAINT)).exp()
 
 
 def _near(left: Tensor) -> Float[Tensor, "size size"]:

@@ -65,7 +65,7 @@ class View:
         if self.seen is None:
             return _crop([self.left, self.image], window, size, patch)
         left, seen = self._crop_apart([self.left, self.seen], window, size, patch)
-        return torch.cat([left, CLEAR * (2 * likeness(left, seen)[0] - 1)], 1)
+        return torch.cat([left, _silhouette(left, seen)[0]], 1)
 
     def glimpse(self, window: Float[Tensor, "batch 3"], size: int, patch: Patch) -> Tensor:
         """What is left in a window, shape (B, C, size, size); see `glance` for the arguments."""
@@ -83,8 +83,8 @@ class View:
         assert self.seen is not None
         parts = [self.left, self.image, self.seen]
         left, image, seen = self._crop_apart(parts, window, size, patch)
-        silhouette, weight = likeness(left, seen)
-        return CLEAR * (2 * silhouette - 1), (weight * image).sum((2, 3))
+        silhouette, weight = _silhouette(left, seen)
+        return silhouette, (weight * image).sum((2, 3))
 
     def after(self, layer: Layers) -> View:
         """The view when one more object is explained.
@@ -111,6 +111,12 @@ class View:
         """The crop of each canvas, in full precision: colours are compared."""
         found = _crop(canvases, window, size, patch).to(self.image.dtype)
         return found.split([canvas.shape[1] for canvas in canvases], 1)
+
+
+def _silhouette(left: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
+    """The likeness as networks read it, from -`CLEAR` to `CLEAR`, and its weights."""
+    alike, weight = likeness(left, seen)
+    return CLEAR * (2 * alike - 1), weight
 
 
 def _crop(canvases: list[Tensor], window: Tensor, size: int, patch: Patch) -> Tensor:
