@@ -7,7 +7,12 @@ import torch
 
 from airscene.errors import UserError
 from airscene.models.air import AIRConfig
-from airscene.models.appearance import SurfaceDecoder, SurfaceEncoder
+from airscene.models.appearance import (
+    CoarseLightDecoder,
+    CoarseLightEncoder,
+    SurfaceDecoder,
+    SurfaceEncoder,
+)
 from airscene.models.likeness import likeness
 from airscene.models.view import CLEAR, View
 
@@ -81,6 +86,22 @@ def test_before_anything_is_learned_a_surface_is_painted_about_right(name, colou
     assert agree > 0.8
     middle = appearance[0, :, SIZE // 2, SIZE // 2]
     torch.testing.assert_close(middle, torch.tensor(colour), atol=0.1, rtol=0)
+
+
+@pytest.mark.parametrize("name", ["disc", "bar"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_before_anything_is_learned_a_light_is_painted_about_right(name, channels):
+    torch.manual_seed(0)
+    looks = CoarseLightEncoder, CoarseLightDecoder
+    encoder, decoder = (part(channels, SIZE, 32, WHAT) for part in looks)
+    image = shape(name).expand(-1, channels, -1, -1)
+    view = View(image, image, torch.zeros_like(image), None)
+    with torch.no_grad():
+        paint, _ = decoder.paint(encoder.describe(view, WINDOW, (SIZE, SIZE)).loc)
+    inside = image > 0.5
+    agree = ((paint > 0.5) & inside).sum() / ((paint > 0.5) | inside).sum()
+    assert agree > 0.8
+    assert paint[inside].mean() > 0.7 and paint[~inside].mean() < 0.25
 
 
 def test_a_code_without_room_for_a_shape_is_refused_before_a_model_is_built():

@@ -9,7 +9,10 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from airscene.config import Config
 from airscene.errors import UserError
+from airscene.kinds import make_objective
+from airscene.models.air import AIRConfig
 from airscene.training.checkpoints import (
     Position,
     is_checkpoint,
@@ -18,6 +21,7 @@ from airscene.training.checkpoints import (
     read_checkpoint,
     save_checkpoint,
 )
+from airscene.training.objectives import make_optimizer
 
 
 class Modules(nn.Module):
@@ -92,6 +96,54 @@ def test_what_the_optimiser_keeps_lies_in_memory_as_its_parameter(path):
     step(*saved)
     step(*resumed)
     assert same(resumed[0].state_dict(), saved[0].state_dict())
+
+
+def dair(seed):
+    """A small DAIR after a step, as training holds it."""
+    torch.manual_seed(seed)
+    config = AIRConfig(feedback="residual", height=16, width=16, glimpse=4, what=3, hidden=8)
+    objective = make_objective(Config(model=config))
+    optimizer = make_optimizer(objective)
+    noise = torch.randn(2, *objective.noise_shape)
+    objective(torch.rand(2, 1, 16, 16), noise)[0].backward()
+    optimizer.step()
+    return objective, optimizer
+
+
+@pytest.fixture
+def of_last_release(path) -> Path:
+    """A checkpoint of DAIR when its encoder and decoder had no coarse path."""
+    save_checkpoint(path, *dair(0), Position(1, 1.0))
+    with safe_open(path, framework="pt") as file:
+        about = file.metadata()
+    kept = {k: v for k, v in load_file(path).items() if ".coarse." not in k}
+    save_file({k.replace(".correction.", "."): v for k, v in kept.items()}, path, about)
+    return path
+
+
+def test_a_run_of_the_last_release_goes_on_where_it_was(of_last_release):
+    (saved, saved_optimizer), (found, optimizer) = dair(0), dair(1)
+    load_checkpoint(of_last_release, found, optimizer)
+    kept = dict(saved.named_parameters())
+    for name, parameter in found.named_parameters():
+        if ".coarse." in name:
+            assert not parameter.any() and not optimizer.state[parameter]["exp_avg"].any()
+        else:
+            assert torch.equal(parameter, kept[name])
+            assert same(optimizer.state[parameter], saved_optimizer.state[kept[name]])
+    model = dair(2)[0].model
+    load_model(of_last_release, model)
+    assert same(model.state_dict(), found.model.state_dict())
+
+
+def test_a_checkpoint_without_its_coarse_paths_is_not_taken_for_one_of_the_last_release(path):
+    save_checkpoint(path, *dair(0), Position(1, 1.0))
+    with safe_open(path, framework="pt") as file:
+        about = file.metadata()
+    kept = {k: v for k, v in load_file(path).items() if ".coarse." not in k}
+    save_file(kept, path, about)
+    with pytest.raises(UserError, match=r"nothing for (\S*)coarse\.weight"):
+        load_model(path, dair(1)[0].model)
 
 
 def test_a_model_is_loaded_without_estimator_and_optimiser(path):

@@ -32,6 +32,8 @@ from airscene.counts import CountPosterior
 from airscene.errors import UserError
 from airscene.evidence import LEAST_SIGMA, MOST_SIGMA, choose_sigma
 from airscene.models.appearance import (
+    CoarseLightDecoder,
+    CoarseLightEncoder,
     LightDecoder,
     LightEncoder,
     SurfaceDecoder,
@@ -58,8 +60,13 @@ WIDE = {False: 6, True: 2}
 """How many times a patch's pixels a canvas has from which patches are faster than the wide form:
 for objects that add up, and for objects that hide what is behind them, which is more work."""
 
-LOOKS = {False: (LightEncoder, LightDecoder), True: (SurfaceEncoder, SurfaceDecoder)}
-"""How objects are read and painted that add up, and objects that hide what is behind them."""
+LOOKS = {
+    "none": (LightEncoder, LightDecoder),
+    "residual": (CoarseLightEncoder, CoarseLightDecoder),
+    "surface": (SurfaceEncoder, SurfaceDecoder),
+}
+"""How objects are read and painted: surfaces that hide what is behind them, or light that adds up,
+by the feedback that a step gets."""
 
 COUNT_PRIORS = {"geometric": counts.truncated_geometric, "binomial": counts.binomial}
 
@@ -182,10 +189,9 @@ class AIR(Model[AIRConfig]):
         self.background = BACKGROUNDS[c.background](shape)
         self.attention = self._make_attention()
         self.attend = MLP([self.attention.features, c.hidden, 1 + 2 * WHERE])
-        looks = LOOKS[self.compositor.opaque]
-        self.encoder, self.decoder = (
-            part(c.channels, c.glimpse, c.hidden, c.what) for part in looks
-        )
+        encoder, decoder = LOOKS["surface" if self.compositor.opaque else c.feedback]
+        self.encoder = encoder(c.channels, c.glimpse, c.hidden, c.what)
+        self.decoder = decoder(c.channels, c.glimpse, c.hidden, c.what)
         self.log_odds: Tensor
         self.register_buffer("log_odds", torch.zeros(()))
         self._start_calm()

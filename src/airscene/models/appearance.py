@@ -7,15 +7,18 @@ Objects that hide what is behind them
     are surfaces: an opacity for each point of the glimpse, and a colour that a pattern varies. The
     opacity is read from the silhouette (`airscene.models.likeness`). C dimensions of the code are
     the colour of the whole, from which the pattern departs: with the normal distribution function
-    Φ, the appearance is Φ(colour + pattern).
+    Φ, the appearance is Φ(colour + pattern). The posterior of the colour departs from the colour
+    that is seen.
 
-    Both start right before anything is learned. The posterior of the colour departs from the colour
-    that is seen. The other dimensions start as the coarse silhouette: as the coefficients of its
-    lowest cosines, so that encoder and decoder start as each other's inverse, and blobs of about
-    the right shape are painted at the first step. Without this, shapes are learned only after
-    objects have been counted wrong for long.
+Where windows touch objects from the start, as those of a search do, what is painted is about right
+before anything is learned. The code then starts as the coefficients of the lowest cosines of what
+is read, and the decoder as their inverse, so that the first step paints blobs of about the right
+shape. Networks that start near zero correct both. Without this, light is learned in twice as many
+steps, and surfaces only after objects have been counted wrong for long. Windows of an LSTM do not
+touch objects at first; there, blobs delay learning, and networks alone read and paint.
 """
 
+import math
 from typing import Protocol, cast
 
 import numpy as np
@@ -30,9 +33,10 @@ from airscene.models.view import Patch, View
 from airscene.networks import MLP, calm, normal
 
 START_PAINT = -2.0  # logit of a light's intensity at first: most of a canvas is empty
-START_STD = 0.3  # of the silhouette's code
+START_STD = 0.3  # of a code that starts as coarse as cosines
 START_COLOUR_STD = 0.1  # of the colour's code
 COARSE = 8.0  # what a coefficient of the silhouette is divided by, to make a code of about 1
+STEEP = 4.0  # logits of a light between nothing and full intensity, at first
 DARKEST = 0.02  # colours keep so far from 0 and 1, where Φ has no inverse
 
 
@@ -86,6 +90,49 @@ class LightDecoder(MLP):
     def paint(self, what: Tensor) -> tuple[Tensor, None]:
         """See `Decoder.paint`."""
         return self(what).sigmoid().unflatten(-1, (-1, self.size, self.size)), None
+
+
+class CoarseLightEncoder(nn.Module):
+    """Reads what is left of the image in the window, at first its coarse shape.
+
+    Args:
+        channels: of the image, C.
+        size: points along each side of a glimpse, s.
+        hidden: units of each hidden layer.
+        what: dimensions D of the code.
+    """
+
+    def __init__(self, channels: int, size: int, hidden: int, what: int):
+        super().__init__()
+        self.size = size
+        self.correction = calm(MLP([channels * size**2, hidden, hidden, 2 * what]))
+        cast(nn.Linear, self.correction[-1]).bias.data[what:] = math.log(math.expm1(START_STD))
+        self.coarse = nn.Linear(channels * size**2, what, bias=False)
+        self.coarse.weight.data.copy_(cosines(size, what).repeat(1, channels) / channels)
+
+    def describe(self, view: View, window: Tensor, patch: Patch) -> Normal:
+        """See `Encoder.describe`."""
+        glimpse = view.glimpse(window, self.size, patch).flatten(1)
+        loc, std = self.correction(glimpse).chunk(2, -1)
+        loc = loc + self.coarse(glimpse)
+        return normal(loc.to(view.image.dtype), F.softplus(std).to(view.image.dtype))
+
+
+class CoarseLightDecoder(nn.Module):
+    """Paints light, at first its coarse shape; see `CoarseLightEncoder` for its arguments."""
+
+    def __init__(self, channels: int, size: int, hidden: int, what: int):
+        super().__init__()
+        self.size = size
+        self.correction = calm(MLP([what, hidden, hidden, channels * size**2]))
+        cast(nn.Linear, self.correction[-1]).bias.data.fill_(START_PAINT)
+        self.coarse = nn.Linear(what, channels * size**2, bias=False)
+        self.coarse.weight.data.copy_(STEEP * cosines(size, what).T.repeat(channels, 1))
+
+    def paint(self, what: Tensor) -> tuple[Tensor, None]:
+        """See `Decoder.paint`."""
+        paint = (self.correction(what) + self.coarse(what)).sigmoid()
+        return paint.unflatten(-1, (-1, self.size, self.size)), None
 
 
 class SurfaceEncoder(nn.Module):

@@ -1,6 +1,7 @@
 """One file holds everything that training needs to go on: weights, optimiser state, position."""
 
 import json
+import re
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -16,6 +17,7 @@ from airscene.errors import UserError
 from airscene.files import check_regular, is_number, write_whole
 
 FORMAT = "airscene-1"
+CORRECTED = re.compile(r"\b(encoder|decoder)\.(\d)")
 ADAM = ("step", "exp_avg", "exp_avg_sq")  # what the optimiser keeps for each parameter
 
 
@@ -69,6 +71,7 @@ def load_checkpoint(path: Path, modules: nn.Module, optimizer: Optimizer) -> Pos
     for name, parameter in _trained(modules).items():
         for key, value in _optimizer_state(optimizer, parameter).items():
             expected[f"optimizer.{key}.{name}"] = value
+    tensors = upgraded(tensors, expected)
     check_tensors(path, tensors, expected)
     modules.load_state_dict(_with_prefix(tensors, "weights."))
     for name, parameter in _trained(modules).items():
@@ -84,7 +87,7 @@ def load_model(path: Path, model: nn.Module) -> Position:
         UserError: see `read_checkpoint` and `check_tensors`.
     """
     tensors, position = read_checkpoint(path)
-    weights = _with_prefix(tensors, "weights.model.")
+    weights = upgraded(_with_prefix(tensors, "weights.model."), model.state_dict())
     check_tensors(path, weights, model.state_dict())
     model.load_state_dict(weights)
     return position
@@ -123,6 +126,26 @@ def is_checkpoint(path: Path) -> bool:
             return (file.metadata() or {}).get("format", "").startswith("airscene-")
     except (SafetensorError, OSError, ValueError, RuntimeError):
         return False
+
+
+def upgraded(found: dict[str, Tensor], expected: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors of the last release under the names that they have now; others as they are.
+
+    DAIR's encoder and decoder were what now corrects a coarse path (`airscene.models.appearance`).
+    With a coarse path of zeros they compute what they did.
+
+    Args:
+        found: tensors by name.
+        expected: tensors with the names and shapes that are needed.
+    """
+    renamed = {
+        name if name in expected else CORRECTED.sub(r"\1.correction.\2", name): value
+        for name, value in found.items()
+    }
+    if renamed.keys() == found.keys() or not renamed.keys() <= expected.keys():
+        return found
+    coarse = {name: torch.zeros_like(v) for name, v in expected.items() if ".coarse." in name}
+    return coarse | renamed
 
 
 def check_tensors(path: Path, found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
