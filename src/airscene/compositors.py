@@ -20,6 +20,7 @@ m is the presence of each layer. Between 0 and 1 it dims the layer, or makes it 
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
@@ -59,6 +60,11 @@ class Layers:
             torch.cat(opacities, 1) if opacities else None,
             torch.cat([part.corner for part in parts], 1),
         )
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> "Layers":
+        """The same function of each of the tensors."""
+        opacity = None if self.opacity is None else change(self.opacity)
+        return Layers(change(self.paint), opacity, change(self.corner))
 
 
 class Compositor:
@@ -205,11 +211,8 @@ class Composition:
         def again(part: Tensor) -> Tensor:
             return part.expand(times, *part.shape).flatten(0, 1)
 
-        paint, opacity, corner = self.objects.paint, self.objects.opacity, self.objects.corner
-        objects = Layers(again(paint), None if opacity is None else again(opacity), again(corner))
-        return replace(
-            self, image=again(self.image), background=again(self.background), objects=objects
-        )
+        image, background = again(self.image), again(self.background)
+        return replace(self, image=image, background=background, objects=self.objects.map(again))
 
     def _distances(self) -> Float[Tensor, "batch parts height width"]:
         """‖x - colour‖² of each pixel to the background and to each object, (B, 1 + N, H, W)."""

@@ -6,7 +6,13 @@ import pytest
 import torch
 from torch.distributions import Normal, kl_divergence
 
-from airscene.counts import all_presences, binomial, presence_of, truncated_geometric
+from airscene.counts import (
+    CountPosterior,
+    all_presences,
+    binomial,
+    presence_of,
+    truncated_geometric,
+)
 from airscene.estimators import Evidence, expected_bound
 from airscene.models.air import AIR, AIRConfig, Inference, scale_of
 
@@ -392,3 +398,36 @@ def test_a_reconstruction_is_the_canvas_of_the_counted_objects(tiny_air):
     count = found.posterior.mode
     canvas = torch.stack([o[:n].sum(0) for o, n in zip(found.scene.painted, count, strict=True)])
     assert torch.allclose(tiny_air.reconstruct(image, 2), canvas)
+
+
+@pytest.mark.parametrize("compositor", ["sum", "over"])
+def test_what_a_step_finds_counts_though_an_earlier_one_found_nothing(tiny_config, compositor):
+    torch.manual_seed(0)
+    config = dataclasses.replace(tiny_config, feedback="residual", compositor=compositor)
+    found = AIR(config)(images(), noise_for(steps=4))
+    logits = torch.tensor([[-1.0, 2.0, -3.0, 1.0]]).expand(BATCH, -1)
+    found = dataclasses.replace(found, posterior=CountPosterior(logits))
+    assert not found.posterior.mode.any()
+    first = found.present_first()
+    assert first.posterior.logits.tolist() == [[2.0, 1.0, -1.0, -3.0]] * BATCH
+    assert first.posterior.mode.tolist() == [2] * BATCH
+    order = [1, 3, 0, 2]
+    for name in ("where", "what", "window"):
+        assert torch.equal(getattr(first, name), getattr(found, name)[:, order])
+    assert torch.equal(first.q_what.scale, found.q_what.scale[:, order])
+    canvas = first.canvas(first.posterior.mode)
+    present = torch.tensor([[0.0, 1.0, 0.0, 1.0]]).expand(BATCH, -1)
+    torch.testing.assert_close(canvas, found.scene.canvas(present))
+
+
+@pytest.mark.parametrize(
+    ("feedback", "sample", "ordered"),
+    [("none", False, False), ("residual", True, False), ("residual", False, True)],
+)
+def test_only_means_of_a_model_with_feedback_have_the_present_first(
+    tiny_config, monkeypatch, feedback, sample, ordered
+):
+    calls = []
+    monkeypatch.setattr(Inference, "present_first", lambda found: calls.append(found) or found)
+    AIR(dataclasses.replace(tiny_config, feedback=feedback)).infer(images(), sample=sample)
+    assert bool(calls) == ordered

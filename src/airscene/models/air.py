@@ -253,6 +253,9 @@ class AIR(Model[AIRConfig]):
     ) -> Inference:
         """The posterior over scenes: its means, or one sample.
 
+        The means of a model with feedback have the objects that are present first; see
+        `Inference.present_first`.
+
         Args:
             image: images in [0, 1], shape (B, C, H, W).
             steps: the largest count to allow for; the model's own N unless given.
@@ -265,7 +268,9 @@ class AIR(Model[AIRConfig]):
             self.latents,
             device=image.device,
         )
-        return self(image, noise, draw(len(image), self.background.latents, device=image.device))
+        scene_noise = draw(len(image), self.background.latents, device=image.device)
+        found = self(image, noise, scene_noise)
+        return found if sample or self.config.feedback == "none" else found.present_first()
 
     def reconstruct(
         self, image: Float[Tensor, "batch channels height width"], steps: int | None = None

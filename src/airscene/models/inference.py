@@ -1,6 +1,6 @@
 """The posterior over a batch of scenes, and everything that an estimator asks of it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -11,6 +11,7 @@ from torch.distributions import Normal, kl_divergence
 from airscene import counts
 from airscene.compositors import Composition
 from airscene.counts import CountPosterior
+from airscene.networks import normal
 
 Masks = Float[Tensor, "*masks steps"]
 
@@ -103,6 +104,36 @@ class Inference:
     def canvas(self, count: Int[Tensor, "batch"]) -> Float[Tensor, "batch channels height width"]:
         """The background with each image's first `count` objects, shape (B, C, H, W)."""
         return self.scene.canvas(counts.presence_of(count, self.posterior.steps))
+
+    def present_first(self) -> "Inference":
+        """The same with the steps that found an object before those that found none.
+
+        The count is that of the steps before the first that found nothing. Where steps read what is
+        left of the image, one that found nothing does not end the search: a later step may find
+        what it missed. The canvas of the present objects is the same in this order, and the objects
+        of each prefix keep their order. As a posterior over prefixes it is another one, so bounds
+        are not taken of it.
+        """
+        absent = (self.posterior.logits <= 0).int()
+        order = absent.argsort(dim=1, stable=True)
+
+        def reordered(values: Tensor) -> Tensor:
+            index = order.view(*order.shape, *[1] * (values.dim() - 2))
+            return values.gather(1, index.expand_as(values))
+
+        def reordered_normal(q: Normal) -> Normal:
+            return normal(reordered(q.loc), reordered(q.scale))
+
+        return replace(
+            self,
+            posterior=CountPosterior(reordered(self.posterior.logits)),
+            q_where=reordered_normal(self.q_where),
+            q_what=reordered_normal(self.q_what),
+            where=reordered(self.where),
+            what=reordered(self.what),
+            window=reordered(self.window),
+            scene=replace(self.scene, objects=self.scene.objects.map(reordered)),
+        )
 
     @property
     def elbo(self) -> Float[Tensor, "batch"]:
