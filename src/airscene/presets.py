@@ -63,6 +63,25 @@ PRESETS = {
         training=TrainingConfig(iterations=1200),
     ),
     "dair": DAIR,
+    # multi-MNIST for the impatient: a code of fewer dimensions settles earlier
+    "quick": replace(
+        DAIR,
+        model=replace(DAIR.model, what=30),
+        training=TrainingConfig(
+            iterations=300,
+            batch=128,
+            learning_rate=DAIR_TRAINING.learning_rate,
+            prior_odds=(
+                (0.0, 10.0),
+                (0.1, 10.0),
+                (0.35, 2e-2),
+                (0.6, 2e-2),
+                (0.8, 0.1),
+                (1.0, 0.1),
+            ),
+            validate_every=50,
+        ),
+    ),
     # digits on squares of about 14 px, where those of multi-MNIST have 21
     "small-14": replace(
         DAIR,
