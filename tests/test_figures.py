@@ -289,7 +289,7 @@ def test_counts_of_training_are_shaded():
 
 def test_every_cell_of_a_heatmap_tells_its_rate():
     rates = {"a": np.array([[0.0, 0.5]]), "b": np.array([[1.0, 0.25]])}
-    figure = figures.success_heatmaps(rates, ["0.3"], ["0.8", "1"], 2)
+    figure = figures.success_heatmaps(rates, ["21"], ["0.8", "1"])
     told = [[text.get_text() for text in axes.texts] for axes in figure.axes]
     assert told == [["0%", "50%"], ["100%", "25%"]]
     assert [axes.get_title() for axes in figure.axes] == ["a", "b"]

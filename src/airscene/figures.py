@@ -618,36 +618,32 @@ def accuracy_by_count(runs: Mapping[str, Sequence[Curve]], seen: Sequence[int]) 
 
 
 def success_heatmaps(
-    rates: Mapping[str, np.ndarray], sigmas: Sequence[str], windows: Sequence[str], columns: int
+    rates: Mapping[str, np.ndarray], digits: Sequence[str], windows: Sequence[str]
 ) -> Figure:
-    """Draws how many trainings succeed, a panel a task.
+    """Draws how many trainings succeed, a panel a canvas.
 
     Args:
-        rates: by title, the share of runs in [0, 1] that succeed, with shape (sigmas, windows).
-        sigmas: labels of the rows.
+        rates: by title, the share of runs in [0, 1] that succeed, with shape (digits, windows).
+        digits: labels of the rows.
         windows: labels of the columns.
-        columns: panels side by side.
 
     Returns:
         The figure, every cell with its rate written in it.
     """
-    rows = math.ceil(len(rates) / columns)
-    size = ((0.6 * len(windows) + 0.5) * columns + 0.5, (0.45 * len(sigmas) + 0.6) * rows + 0.4)
+    size = ((0.6 * len(windows) + 0.5) * len(rates) + 0.5, 0.45 * len(digits) + 1.0)
     figure = Figure(figsize=size, dpi=STYLE["dpi"], layout="constrained")
-    cells = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
-    for axes, (title, table) in zip(cells.flat, rates.items(), strict=False):
+    panels = figure.subplots(1, len(rates), squeeze=False, sharex=True, sharey=True)[0]
+    for axes, (title, table) in zip(panels, rates.items(), strict=True):
         axes.imshow(table, cmap=STYLE["map"], vmin=0, vmax=1.6, aspect="auto")
         axes.set_title(title, **STYLE["small"])
         axes.set_xticks(range(len(windows)), windows)
-        axes.set_yticks(range(len(sigmas)), sigmas)
+        axes.set_yticks(range(len(digits)), digits)
         axes.tick_params(**STYLE["ticks"])
         axes.spines[:].set(**STYLE["picture"])
         for (row, column), rate in np.ndenumerate(table):
             axes.text(column, row, f"{rate:.0%}", ha="center", va="center", **STYLE["small"])
-    for axes in cells.flat[len(rates) :]:
-        axes.set_axis_off()
     figure.supxlabel("window, over the one that fits", **STYLE["text"])
-    figure.supylabel("σ of a pixel", **STYLE["text"])
+    figure.supylabel("digit, px", **STYLE["text"])
     return figure
 
 

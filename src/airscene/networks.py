@@ -1,12 +1,15 @@
 """Small networks and what they give, with nothing of AIR in them."""
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import cast
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.distributions import Normal
 
+LOWEST = -15.0  # what a standard deviation is the softplus of, at least: 3e-7
 START_SHARE = 0.1  # of the usual weights of the last layer of a calm network
 
 
@@ -40,3 +43,23 @@ def normal(loc: Tensor, std: Tensor) -> Normal:
         std: standard deviations above zero, of the same shape.
     """
     return Normal(loc, std, validate_args=False)
+
+
+def spread(raw: Tensor) -> Tensor:
+    """Standard deviations from what a network gives: the softplus, kept above zero.
+
+    Where a network goes far astray, the softplus vanishes and its logarithm is infinite.
+
+    Args:
+        raw: any numbers, of any shape.
+    """
+    return F.softplus(raw.clamp(min=LOWEST))
+
+
+def raw_of(std: float) -> float:
+    """What `spread` makes a standard deviation of: its inverse.
+
+    >>> round(math.log1p(math.exp(raw_of(0.1))), 4)
+    0.1
+    """
+    return math.log(math.expm1(std))

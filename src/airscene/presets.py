@@ -68,9 +68,9 @@ PRESETS = {
         DAIR,
         model=replace(DAIR.model, what=30),
         training=TrainingConfig(
-            iterations=300,
+            iterations=250,
             batch=128,
-            learning_rate=DAIR_TRAINING.learning_rate,
+            learning_rate=((0.0, 1e-3), (0.1, 4e-3), (0.6, 4e-3), (1.0, 2e-5)),
             prior_odds=(
                 (0.0, 10.0),
                 (0.1, 10.0),

@@ -431,3 +431,18 @@ def test_only_means_of_a_model_with_feedback_have_the_present_first(
     monkeypatch.setattr(Inference, "present_first", lambda found: calls.append(found) or found)
     AIR(dataclasses.replace(tiny_config, feedback=feedback)).infer(images(), sample=sample)
     assert bool(calls) == ordered
+
+
+@pytest.mark.parametrize("feedback", ["none", "residual"])
+@pytest.mark.parametrize("compositor", ["sum", "over"])
+def test_a_code_without_any_spread_gives_a_finite_bound(tiny_config, feedback, compositor):
+    """Seen in a training at a high rate: of one image, softplus gave a standard deviation of 0."""
+    torch.manual_seed(0)
+    air = AIR(dataclasses.replace(tiny_config, feedback=feedback, compositor=compositor))
+    network = air.encoder if feedback == "none" and compositor == "sum" else air.encoder.correction
+    with torch.no_grad():
+        network[-1].bias[WHAT:] = -500.0
+    loss = -expected_bound(air(images(), noise_for())).mean()
+    loss.backward()
+    assert loss.isfinite()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in air.parameters())

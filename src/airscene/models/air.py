@@ -21,7 +21,6 @@ from dataclasses import dataclass, replace
 from typing import Annotated, Literal, NamedTuple, cast
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.distributions import Normal
@@ -44,7 +43,7 @@ from airscene.models.background import BACKGROUNDS, BackgroundName, Shape
 from airscene.models.base import FLOAT, Model, ModelConfig
 from airscene.models.inference import Inference, Prior
 from airscene.models.view import View
-from airscene.networks import MLP, normal
+from airscene.networks import MLP, normal, spread
 from airscene.ranges import Range, check_ranges, in_turn, within
 
 WHERE = 3  # scale, x, y
@@ -407,7 +406,7 @@ class AIR(Model[AIRConfig]):
         logit, loc, std = self.attend(features).to(self.log_odds.dtype).split([1, WHERE, WHERE], -1)
         scale, shift = loc.split([1, 2], -1)
         loc = torch.cat([scale, shift + (EDGE * centre).atanh()], -1)
-        return logit, normal(loc, F.softplus(std))
+        return logit, normal(loc, spread(std))
 
     @torch.no_grad()
     def _start_calm(self) -> None:

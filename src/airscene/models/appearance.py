@@ -18,23 +18,20 @@ steps, and surfaces only after objects have been counted wrong for long. Windows
 touch objects at first; there, blobs delay learning, and networks alone read and paint.
 """
 
-import math
 from typing import Protocol, cast
 
 import numpy as np
 import scipy.fft
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.distributions import Normal
 
 from airscene.models.view import Patch, View
-from airscene.networks import MLP, calm, normal
+from airscene.networks import MLP, calm, normal, raw_of, spread
 
 START_PAINT = -2.0  # logit of a light's intensity at first: most of a canvas is empty
-START_STD = 0.3  # of a code that starts as coarse as cosines
-START_COLOUR_STD = 0.1  # of the colour's code
+START_STD = 0.1  # of a code that starts right: more noise hides for long that it does
 COARSE = 8.0  # what a coefficient of the silhouette is divided by, to make a code of about 1
 STEEP = 4.0  # logits of a light between nothing and full intensity, at first
 DARKEST = 0.02  # colours keep so far from 0 and 1, where Φ has no inverse
@@ -76,7 +73,7 @@ class LightEncoder(MLP):
         """See `Encoder.describe`."""
         glimpse = view.glimpse(window, self.size, patch)
         loc, std = self(glimpse.flatten(1)).to(view.image.dtype).chunk(2, -1)
-        return normal(loc, F.softplus(std))
+        return normal(loc, spread(std))
 
 
 class LightDecoder(MLP):
@@ -106,7 +103,7 @@ class CoarseLightEncoder(nn.Module):
         super().__init__()
         self.size = size
         self.correction = calm(MLP([channels * size**2, hidden, hidden, 2 * what]))
-        cast(nn.Linear, self.correction[-1]).bias.data[what:] = math.log(math.expm1(START_STD))
+        cast(nn.Linear, self.correction[-1]).bias.data[what:] = raw_of(START_STD)
         self.coarse = nn.Linear(channels * size**2, what, bias=False)
         self.coarse.weight.data.copy_(cosines(size, what).repeat(1, channels) / channels)
 
@@ -115,7 +112,7 @@ class CoarseLightEncoder(nn.Module):
         glimpse = view.glimpse(window, self.size, patch).flatten(1)
         loc, std = self.correction(glimpse).chunk(2, -1)
         loc = loc + self.coarse(glimpse)
-        return normal(loc.to(view.image.dtype), F.softplus(std).to(view.image.dtype))
+        return normal(loc.to(view.image.dtype), spread(std).to(view.image.dtype))
 
 
 class CoarseLightDecoder(nn.Module):
@@ -149,8 +146,7 @@ class SurfaceEncoder(nn.Module):
         super().__init__()
         self.size, shape = size, what - channels
         self.correction = calm(MLP([size**2 + channels, hidden, hidden, 2 * what]))
-        stds = torch.tensor([START_STD] * shape + [START_COLOUR_STD] * channels)
-        cast(nn.Linear, self.correction[-1]).bias.data[what:] = stds.expm1().log()
+        cast(nn.Linear, self.correction[-1]).bias.data[what:] = raw_of(START_STD)
         self.coarse = nn.Linear(size**2, shape, bias=False)
         self.coarse.weight.data.copy_(cosines(size, shape) / COARSE)
 
@@ -161,7 +157,7 @@ class SurfaceEncoder(nn.Module):
         loc, std = self.correction(torch.cat([silhouette, colour], 1)).chunk(2, -1)
         value = torch.special.ndtri(colour.clamp(DARKEST, 1 - DARKEST))
         loc = loc + torch.cat([self.coarse(silhouette), value], -1)
-        return normal(loc.to(view.image.dtype), F.softplus(std).to(view.image.dtype))
+        return normal(loc.to(view.image.dtype), spread(std).to(view.image.dtype))
 
 
 class SurfaceDecoder(nn.Module):

@@ -18,7 +18,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.distributions import Normal
 
-from airscene.networks import MLP, calm, normal
+from airscene.networks import MLP, calm, normal, raw_of, spread
 
 BackgroundName = Literal["none", "constant", "smooth", "network"]
 
@@ -105,14 +105,14 @@ class Smooth(Background):
         read = shape.channels * SUMMARY**2
         self.correction = calm(MLP([read, shape.hidden, 2 * self.latents]))
         last = cast(nn.Linear, self.correction[-1])
-        last.bias.data[self.latents :] = math.log(math.expm1(START_STD))
+        last.bias.data[self.latents :] = raw_of(START_STD)
 
     def posterior(self, image: Tensor) -> Normal:
         """See `Background.posterior`."""
         summary = F.adaptive_avg_pool2d(image, SUMMARY).flatten(1)
         shift, std = self.correction(summary).to(image.dtype).chunk(2, -1)
         start = torch.special.ndtri(self._medians(image).clamp(DARKEST, 1 - DARKEST))
-        return normal(start + shift, F.softplus(std))
+        return normal(start + shift, spread(std))
 
     def paint(self, z: Tensor) -> Tensor:
         """See `Background.paint`."""
@@ -169,9 +169,7 @@ class Network(Constant):
         """See `Background.posterior`."""
         value = super().posterior(image)
         loc, std = self.encoder(image.flatten(1)).to(image.dtype).chunk(2, -1)
-        return normal(
-            torch.cat([value.loc, loc], -1), torch.cat([value.scale, F.softplus(std)], -1)
-        )
+        return normal(torch.cat([value.loc, loc], -1), torch.cat([value.scale, spread(std)], -1))
 
     def paint(self, z: Tensor) -> Tensor:
         """See `Background.paint`."""
