@@ -93,6 +93,19 @@ def test_pixels_that_objects_cover_wholly_belong_to_one_of_them():
     torch.testing.assert_close(shares.sum(1), torch.ones(rows, *size).float())
 
 
+def test_the_strongest_layer_at_each_pixel_is_that_of_whole_canvases(scene):
+    paint, corner = scene.objects.paint.detach(), scene.objects.corner
+    expected = layers.lift(paint, corner, (H, W)).amax(1)[:, 0]
+    assert torch.equal(layers.strongest(paint[:, :, 0], corner, (H, W)), expected)
+
+
+def test_patches_are_cut_out_of_the_canvas_of_their_row(scene):
+    corner, row = scene.objects.corner.flatten(0, 1), torch.arange(B).repeat_interleave(N)
+    patch, canvas = layers.size_of(scene.objects.paint), scene.image[:, :1]
+    expected = layers.cut(canvas[row], corner, patch)[:, 0]
+    assert torch.equal(layers.under(canvas[:, 0], row, corner, patch), expected)
+
+
 def inputs(scene: Composition) -> list[torch.Tensor]:
     found = [scene.objects.paint, scene.background]
     return found if scene.objects.opacity is None else [*found, scene.objects.opacity]

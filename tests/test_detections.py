@@ -3,6 +3,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from airscene import detections
 from airscene.compositors import COMPOSITORS, Layers
 from airscene.detections import detect, segment
 
@@ -125,6 +126,15 @@ def test_detections_do_not_depend_on_how_images_are_batched(tiny_air):
     whole, split = detect(tiny_air, images), detect(tiny_air, images, batch=2)
     for name, value in vars(whole).items():
         torch.testing.assert_close(value.double(), getattr(split, name).double())
+
+
+def test_detections_do_not_depend_on_how_many_images_are_read_at_a_time(tiny_air, monkeypatch):
+    torch.manual_seed(1)
+    images = torch.rand(5, 1, 10, 12)
+    whole = detect(tiny_air, images)
+    monkeypatch.setattr(detections, "READ", 2)
+    for name, value in vars(detect(tiny_air, images)).items():
+        assert torch.equal(getattr(whole, name), value), name
 
 
 @pytest.mark.parametrize("steps", [None, 5])

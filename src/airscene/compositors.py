@@ -30,7 +30,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from airscene import layers
-from airscene.spatial import INK
+from airscene.spatial import INK, brightest
 
 CLEAREST = 1e-6  # opacity that divides paint at least
 
@@ -112,9 +112,9 @@ class Sum(Compositor):
 
     def shares(self, objects: Layers, presence: Tensor, canvas: tuple[int, int]) -> Tensor:
         """See `Compositor.shares`: the brightest channel of the paint decides, above `INK`."""
-        brightest = objects.paint.amax(2, keepdim=True) * presence[..., None, None, None]
-        painted = layers.lift(brightest, objects.corner, canvas)[:, :, 0]
-        return torch.cat([torch.full_like(painted[:, :1], INK), painted], 1)
+        paint = brightest(objects.paint) * presence[..., None, None]
+        painted = layers.lift(paint.unsqueeze(2), objects.corner, canvas)[:, :, 0]
+        return torch.cat([painted.new_full((len(painted), 1, *canvas), INK), painted], 1)
 
 
 class Over(Compositor):
@@ -180,6 +180,13 @@ class Composition:
         rows = masks.flatten(0, -2)  # (... B, N)
         scene = self._repeated(len(rows) // len(self.image))
         return self._gaussian(scene._errors(rows)[:, -1].view(masks.shape[:-1]))
+
+    def part(self, rows: slice, number: int) -> "Composition":
+        """Some of the scenes, with their first so many objects alone."""
+        objects = self.objects.map(lambda values: values[rows, :number])
+        return replace(
+            self, image=self.image[rows], background=self.background[rows], objects=objects
+        )
 
     @property
     def painted(self) -> Float[Tensor, "batch steps channels height width"]:

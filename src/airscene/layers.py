@@ -48,6 +48,26 @@ def cut(
     return canvas.flatten(2).gather(2, index).unflatten(2, patch)
 
 
+def under(
+    canvas: Float[Tensor, "rows height width"],
+    row: Int[Tensor, "patches"],
+    corner: Int[Tensor, "patches 2"],
+    patch: tuple[int, int],
+) -> Float[Tensor, "patches rows_of_patch columns_of_patch"]:
+    """The part of one canvas that lies under each of T patches at its corner, shape (T, P, Q).
+
+    Args:
+        canvas: shape (R, H, W).
+        row: the canvas of each patch, shape (T,).
+        corner: of each patch (y, x), shape (T, 2).
+        patch: its height P and width Q.
+    """
+    if size_of(canvas) == patch:
+        return canvas.index_select(0, row)
+    index = _index(corner, patch, canvas.shape[-1]) + row[:, None] * canvas[0].numel()
+    return canvas.flatten().index_select(0, index.flatten()).view(-1, *patch)
+
+
 def size_of(picture: Tensor) -> tuple[int, int]:
     """Height and width of pictures (..., H, W)."""
     return picture.shape[-2], picture.shape[-1]
@@ -102,6 +122,24 @@ def stack(
     for change, place in zip(changes.detach().unbind(1), corner.unbind(1), strict=True):
         canvas = added(canvas, place, change)
     return canvas
+
+
+def strongest(
+    patches: Float[Tensor, "rows layers rows_of_patch columns_of_patch"],
+    corner: Int[Tensor, "rows layers 2"],
+    canvas: tuple[int, int],
+) -> Float[Tensor, "rows height width"]:
+    """The largest value that any layer has at each pixel, or 0, shape (R, H, W), without gradient.
+
+    Args:
+        patches: shape (R, N, P, Q).
+        corner: of each patch (y, x), shape (R, N, 2).
+        canvas: its height and width.
+    """
+    most = patches.new_zeros(len(patches), 1, *canvas)
+    for patch, place in zip(patches.detach().unsqueeze(2).unbind(1), corner.unbind(1), strict=True):
+        most = _replaced(most, place, cut(most, place, size_of(patch)).maximum(patch))
+    return most[:, 0]
 
 
 def squared_errors(

@@ -9,6 +9,8 @@ A window is (cx, cy, side): its centre and side in pixels, with shape (*, 3). Pi
 covers [j, j + 1), so its centre lies at j + 0.5.
 """
 
+from functools import reduce
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -62,6 +64,13 @@ def paste(
     Ay = _paste_weights(cy, side, size, height).unsqueeze(1)  # (B, 1, H, size)
     Ax = _paste_weights(cx, side, size, width).unsqueeze(1)  # (B, 1, W, size)
     return Ay @ glimpse @ Ax.mT
+
+
+def brightest(
+    pictures: Float[Tensor, "*batch channels height width"],
+) -> Float[Tensor, "*batch height width"]:
+    """The brightest channel of each pixel, shape (*, H, W); of one channel, without a copy."""
+    return reduce(torch.maximum, pictures.unbind(-3))
 
 
 def window_box(window: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 4"]:

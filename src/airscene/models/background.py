@@ -84,7 +84,7 @@ class Nothing(Background):
 
     def paint(self, z: Tensor) -> Tensor:
         """See `Background.paint`."""
-        return z.new_zeros(len(z), *self.canvas)
+        return z.new_zeros(()).expand(len(z), *self.canvas)  # without memory for every pixel
 
 
 class Smooth(Background):
