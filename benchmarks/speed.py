@@ -1,45 +1,59 @@
 """Times a training step, inference, scene composition and memory on the multi-MNIST preset.
 
-python benchmarks/speed.py [--data-dir DIR] [--compile]
+    python benchmarks/speed.py [--data-dir DIR] [--compile]
+    python benchmarks/speed.py --against COMMIT
 
 A step is compared with one plain matrix product of the same number of floating-point operations in
-the same process, as machines differ and shared ones change by the hour.
+the same process, as machines differ and shared ones change by the hour. With --against, steps,
+inference and memory are compared with those of another commit in place of all this.
 """
 
 import argparse
 import resource
 import statistics
-import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from against import compare_commits
 from airscene.data import Composer, load_sprites
-from airscene.detections import detect
 from airscene.experiments.machine import provenance
 from airscene.kinds import make_objective
 from airscene.presets import PRESETS
-from airscene.training.loop import compiled
-from airscene.training.objectives import make_optimizer
 from machine import write_result
-
-BATCH = 64
-STEPS = (3, 6, 12)
+from measure import (
+    BATCH,
+    KINDS,
+    STEPS,
+    inference_speed,
+    make_step,
+    seconds,
+    step_inputs,
+    with_steps,
+)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data-dir", type=Path)
     parser.add_argument("--compile", action="store_true", help="time the compiled step")
+    parser.add_argument("--against", metavar="COMMIT", help="compare with another commit's speed")
     options = parser.parse_args()
+    if options.against:
+        compare_commits(options.against)
+    else:
+        measure_all(options)
+
+
+def measure_all(options: argparse.Namespace) -> None:
+    """Measures this commit, prints what was found, and writes it."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     result = {"provenance": provenance(), "compiled": options.compile}
     result["steps"] = [time_step(n, options.compile, device) for n in STEPS]
     result["feedback"] = [time_feedback(n, options.compile, device) for n in STEPS]
-    result["inference_images_per_second"] = time_inference(device)
+    result["inference_images_per_second"] = inference_speed(device)
     result["scenes_per_second_one_core"] = time_composer(options.data_dir)
     result["peak_memory_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     for row in result["steps"]:
@@ -60,7 +74,8 @@ def main() -> None:
 
 def time_step(steps: int, compile_it: bool, device: torch.device) -> dict:
     """One training step at batch 64, and the matrix product that costs the same operations."""
-    step, flops = make_step("multi-mnist", steps, compile_it, device)
+    step = make_step(with_steps("multi-mnist", steps), BATCH, compile_it, device)
+    flops = count_flops("multi-mnist", steps, device)
     side = round((flops / 2) ** (1 / 3))
     left, right = torch.rand(2, side, side, device=device)
     ms, product_ms = compare(step, lambda: left @ right, device)
@@ -75,35 +90,20 @@ def time_step(steps: int, compile_it: bool, device: torch.device) -> dict:
 
 def time_feedback(steps: int, compile_it: bool, device: torch.device) -> dict:
     """One training step of AIR and of DAIR, in turns."""
-    names = ("multi-mnist", "dair")
-    air, dair = (make_step(name, steps, compile_it, device)[0] for name in names)
+    configs = (with_steps(preset, steps) for preset in KINDS.values())
+    air, dair = (make_step(config, BATCH, compile_it, device) for config in configs)
     air_ms, dair_ms = compare(air, dair, device)
     return {"steps": steps, "air_ms": air_ms, "dair_ms": dair_ms, "ratio": dair_ms / air_ms}
 
 
-def make_step(
-    preset: str, steps: int, compile_it: bool, device: torch.device
-) -> tuple[Callable[[], None], int]:
-    """A training step of a preset with N steps at batch 64, and its floating-point operations."""
-    config = PRESETS[preset]
-    config = replace(config, model=replace(config.model, steps=steps))
+def count_flops(preset: str, steps: int, device: torch.device) -> int:
+    """Floating-point operations of a step's forward and backward pass."""
+    config = with_steps(preset, steps)
     objective = make_objective(config).to(device)
-    optimizer = make_optimizer(objective)
-    image = torch.rand(BATCH, 1, 50, 50, device=device)
-    noise = torch.randn(BATCH, *objective.noise_shape, device=device)
+    image, noise = step_inputs(config, objective.noise_shape, BATCH, device)
     with FlopCounterMode(display=False) as counter:
         objective(image, noise)[0].backward()
-    settings = replace(config.training, compile="on" if compile_it else "off")
-    call = compiled(objective, settings, device)
-
-    def step() -> None:
-        loss, _ = call(image, noise)
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(objective.parameters(), config.training.clip)
-        optimizer.step()
-
-    return step, counter.get_total_flops()
+    return counter.get_total_flops()
 
 
 def compare(first: Callable, second: Callable, device: torch.device) -> tuple[float, float]:
@@ -112,23 +112,6 @@ def compare(first: Callable, second: Callable, device: torch.device) -> tuple[fl
         first(), second()
     times = [(seconds(first, device), seconds(second, device)) for _ in range(60)]
     return tuple(1e3 * statistics.median(column) for column in zip(*times, strict=True))
-
-
-def seconds(call: Callable, device: torch.device) -> float:
-    started = time.perf_counter()
-    call()
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter() - started
-
-
-def time_inference(device: torch.device) -> float:
-    """Images a second through counts and boxes at batch 256."""
-    model = make_objective(PRESETS["multi-mnist"]).model.to(device).eval()
-    images = torch.rand(2560, 1, 50, 50)
-    return len(images) / statistics.median(
-        seconds(lambda: detect(model, images, batch=256), device) for _ in range(5)
-    )
 
 
 def time_composer(data_dir: Path | None) -> float:
