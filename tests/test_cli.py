@@ -287,7 +287,8 @@ def test_other_estimators_train_and_infer(tmp_path):
 
 
 def test_divergence_ends_in_advice_and_without_a_bad_checkpoint(tmp_path):
-    answer = call("train", "--out", tmp_path / "a", *TINY, "--training.learning-rate", 0, 1)
+    steep = "--training.learning-rate", 0, 1, "--model.sigma", 1e-3
+    answer = call("train", "--out", tmp_path / "a", *TINY, *steep)
     assert answer.code == 2
     assert "lower --training.learning-rate" in answer.err.splitlines()[-1]
     saved = (tmp_path / "a" / "checkpoint.safetensors").exists()
