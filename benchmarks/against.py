@@ -77,10 +77,14 @@ def worker(source: Path, *words: str) -> dict[str, float]:
 
 
 def summary(rounds: dict[str, list[dict[str, float]]], quantity: str) -> dict:
-    """Medians over the rounds, and the ratio of this commit's to the other's."""
+    """Medians over the rounds, of both commits and of the ratio of this one's to the other's.
+
+    The ratio is taken within each round, as the pace of a shared machine changes between rounds.
+    """
     values = {side: [found[quantity] for found in each] for side, each in rounds.items()}
+    pairs = zip(values["this"], values["against"], strict=True)
+    ratio = statistics.median(this / against for this, against in pairs)
     medians = {side: statistics.median(each) for side, each in values.items()}
-    ratio = medians["this"] / medians["against"]
     return {"quantity": quantity, **medians, "ratio": ratio, "values": values}
 
 
