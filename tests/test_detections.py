@@ -1,3 +1,5 @@
+import dataclasses
+
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -6,6 +8,7 @@ from hypothesis import strategies as st
 from airscene import detections
 from airscene.compositors import COMPOSITORS, Layers
 from airscene.detections import detect, segment
+from airscene.models.air import AIR
 
 YES, NO = 4.0, -4.0
 
@@ -184,3 +187,12 @@ def test_a_pixel_belongs_to_what_is_seen_most_there():
     torch.testing.assert_close(shares[0, :, 0], expected)
     alone = COMPOSITORS["over"].shares(objects, torch.tensor([[0.0, 1.0]]), (1, 2))
     assert segment(alone).tolist() == [[[2, 0]]]
+
+
+@pytest.mark.parametrize("compositor", ["sum", "over"])
+def test_no_images_have_no_detections(tiny_config, compositor):
+    config = dataclasses.replace(tiny_config, compositor=compositor)
+    size = config.channels, config.height, config.width
+    found = detect(AIR(config), torch.zeros(0, *size))
+    assert found.count.shape == (0,) and found.boxes.shape == (0, config.steps, 4)
+    assert found.masks is not None and found.masks.shape == (0, *size[1:])

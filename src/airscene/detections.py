@@ -87,7 +87,7 @@ def _read(inference: Inference) -> Iterator[tuple[Tensor, ...]]:
     """The fields of `Detections` in order, for some images at a time."""
     posterior, windows = inference.posterior, window_box(inference.window)
     known = posterior.mode, posterior.log_probs.exp(), posterior.logits.sigmoid().cumprod(-1)
-    for start in range(0, len(windows), READ):
+    for start in range(0, max(1, len(windows)), READ):  # one part, though empty, of no images
         rows = slice(start, start + READ)
         count, probs, scores = (values[rows] for values in known)
         boxes, canvas, masks = _show(inference, rows, count)
@@ -97,7 +97,7 @@ def _read(inference: Inference) -> Iterator[tuple[Tensor, ...]]:
 
 def _show(inference: Inference, rows: slice, count: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Boxes (B, N, 4), canvas (B, C, H, W) and masks (B, H, W) of some images' counted objects."""
-    most = int(count.max())  # later steps are not counted in any of these images
+    most = max(count.tolist(), default=0)  # later steps are not counted in any of these images
     scene, present = inference.scene.part(rows, most), presence_of(count, most)
     boxes = _object_boxes(scene, present, inference.window[rows, :most])
     boxes = F.pad(boxes, (0, 0, 0, inference.posterior.steps - most))
