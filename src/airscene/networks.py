@@ -27,11 +27,18 @@ class MLP(nn.Sequential):
         super().__init__(*layers[:-1])
 
 
-def calm(network: MLP) -> MLP:
-    """Lets a network start with outputs near zero, in place, and returns it."""
+def calm(network: MLP, std: float | None = None) -> MLP:
+    """Lets a network start with outputs near zero, in place, and returns it.
+
+    Args:
+        network: what is to start so.
+        std: if given, the second half of the outputs starts as what `spread` makes this of.
+    """
     last = cast(nn.Linear, network[-1])
     nn.init.zeros_(last.bias)
     last.weight.data.mul_(START_SHARE)
+    if std is not None:
+        last.bias.data[last.out_features // 2 :] = raw_of(std)
     return network
 
 

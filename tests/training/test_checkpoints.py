@@ -110,14 +110,19 @@ def dair(seed):
     return objective, optimizer
 
 
-@pytest.fixture
-def of_last_release(path) -> Path:
-    """A checkpoint of DAIR when its encoder and decoder had no coarse path."""
+def save_without_coarse_paths(path, rename):
+    """Writes the checkpoint of a small DAIR, its tensors renamed and its coarse paths left out."""
     save_checkpoint(path, *dair(0), Position(1, 1.0))
     with safe_open(path, framework="pt") as file:
         about = file.metadata()
-    kept = {k: v for k, v in load_file(path).items() if ".coarse." not in k}
-    save_file({k.replace(".correction.", "."): v for k, v in kept.items()}, path, about)
+    kept = {rename(k): v for k, v in load_file(path).items() if ".coarse." not in k}
+    save_file(kept, path, about)
+
+
+@pytest.fixture
+def of_last_release(path) -> Path:
+    """A checkpoint of DAIR when its encoder and decoder had no coarse path."""
+    save_without_coarse_paths(path, lambda name: name.replace(".correction.", "."))
     return path
 
 
@@ -137,11 +142,7 @@ def test_a_run_of_the_last_release_goes_on_where_it_was(of_last_release):
 
 
 def test_a_checkpoint_without_its_coarse_paths_is_not_taken_for_one_of_the_last_release(path):
-    save_checkpoint(path, *dair(0), Position(1, 1.0))
-    with safe_open(path, framework="pt") as file:
-        about = file.metadata()
-    kept = {k: v for k, v in load_file(path).items() if ".coarse." not in k}
-    save_file(kept, path, about)
+    save_without_coarse_paths(path, str)
     with pytest.raises(UserError, match=r"nothing for (\S*)coarse\.weight"):
         load_model(path, dair(1)[0].model)
 

@@ -78,7 +78,7 @@ class RobustnessExperiment:
 
 
 def full_experiment() -> RobustnessExperiment:
-    """DAIR on multi-MNIST, with a sixth of its preset's images, so that the sweep can be paid."""
+    """DAIR on multi-MNIST, with an eighth of its preset's images, so that the sweep can be paid."""
     preset = PRESETS["dair"]
     scenes = replace(preset.scenes, train_size=20_000, test_size=2_000)
     base = side_by_side(

@@ -43,7 +43,7 @@ from airscene.models.background import BACKGROUNDS, BackgroundName, Shape
 from airscene.models.base import FLOAT, Model, ModelConfig
 from airscene.models.inference import Inference, Prior
 from airscene.models.view import View
-from airscene.networks import MLP, normal, spread
+from airscene.networks import MLP, normal, raw_of, spread
 from airscene.ranges import Range, check_ranges, in_turn, within
 
 WHERE = 3  # scale, x, y
@@ -418,8 +418,8 @@ class AIR(Model[AIRConfig]):
         last = cast(nn.Linear, self.attend[-1])
         last.weight.mul_(0.1)
         scale, scale_std = self.config.scale_prior
-        std = torch.tensor([scale_std, START_SHIFT_STD, START_SHIFT_STD])
-        last.bias.copy_(torch.cat([torch.tensor([0.0, scale, 0.0, 0.0]), std.expm1().log()]))
+        raw = [raw_of(std) for std in (scale_std, START_SHIFT_STD, START_SHIFT_STD)]
+        last.bias.copy_(torch.tensor([0.0, scale, 0.0, 0.0, *raw]))
 
 
 class _Step(NamedTuple):

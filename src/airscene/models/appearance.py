@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from torch.distributions import Normal
 
 from airscene.models.view import Patch, View
-from airscene.networks import MLP, calm, normal, raw_of, spread
+from airscene.networks import MLP, calm, normal, spread
 
 START_PAINT = -2.0  # logit of a light's intensity at first: most of a canvas is empty
 START_STD = 0.1  # of a code that starts right: more noise hides for long that it does
@@ -90,20 +90,12 @@ class LightDecoder(MLP):
 
 
 class CoarseLightEncoder(nn.Module):
-    """Reads what is left of the image in the window, at first its coarse shape.
-
-    Args:
-        channels: of the image, C.
-        size: points along each side of a glimpse, s.
-        hidden: units of each hidden layer.
-        what: dimensions D of the code.
-    """
+    """Reads light, at first its coarse shape; see `LightEncoder` for the arguments."""
 
     def __init__(self, channels: int, size: int, hidden: int, what: int):
         super().__init__()
         self.size = size
-        self.correction = calm(MLP([channels * size**2, hidden, hidden, 2 * what]))
-        cast(nn.Linear, self.correction[-1]).bias.data[what:] = raw_of(START_STD)
+        self.correction = calm(MLP([channels * size**2, hidden, hidden, 2 * what]), START_STD)
         self.coarse = nn.Linear(channels * size**2, what, bias=False)
         self.coarse.weight.data.copy_(cosines(size, what).repeat(1, channels) / channels)
 
@@ -116,7 +108,7 @@ class CoarseLightEncoder(nn.Module):
 
 
 class CoarseLightDecoder(nn.Module):
-    """Paints light, at first its coarse shape; see `CoarseLightEncoder` for its arguments."""
+    """Paints light, at first its coarse shape; see `LightEncoder` for the arguments."""
 
     def __init__(self, channels: int, size: int, hidden: int, what: int):
         super().__init__()
@@ -145,8 +137,7 @@ class SurfaceEncoder(nn.Module):
     def __init__(self, channels: int, size: int, hidden: int, what: int):
         super().__init__()
         self.size, shape = size, what - channels
-        self.correction = calm(MLP([size**2 + channels, hidden, hidden, 2 * what]))
-        cast(nn.Linear, self.correction[-1]).bias.data[what:] = raw_of(START_STD)
+        self.correction = calm(MLP([size**2 + channels, hidden, hidden, 2 * what]), START_STD)
         self.coarse = nn.Linear(size**2, shape, bias=False)
         self.coarse.weight.data.copy_(cosines(size, shape) / COARSE)
 

@@ -10,7 +10,7 @@ prior is uniform between 0 and 1.
 
 import math
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -18,7 +18,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.distributions import Normal
 
-from airscene.networks import MLP, calm, normal, raw_of, spread
+from airscene.networks import MLP, calm, normal, spread
 
 BackgroundName = Literal["none", "constant", "smooth", "network"]
 
@@ -103,9 +103,7 @@ class Smooth(Background):
         self.grid, self.size = grid, (shape.height, shape.width)
         self.channels, self.latents = shape.channels, shape.channels * grid**2
         read = shape.channels * SUMMARY**2
-        self.correction = calm(MLP([read, shape.hidden, 2 * self.latents]))
-        last = cast(nn.Linear, self.correction[-1])
-        last.bias.data[self.latents :] = raw_of(START_STD)
+        self.correction = calm(MLP([read, shape.hidden, 2 * self.latents]), START_STD)
 
     def posterior(self, image: Tensor) -> Normal:
         """See `Background.posterior`."""
