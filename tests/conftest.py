@@ -15,6 +15,9 @@ SHAPED = (
     "estimators",
     "metrics",
     "detections",
+    "painters.base",
+    "painters.differences",
+    "painters.raycast",
 )
 
 # Before anything imports airscene. The modules above these hold no shaped types, and are called in
