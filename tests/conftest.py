@@ -18,6 +18,7 @@ SHAPED = (
     "painters.base",
     "painters.differences",
     "painters.raycast",
+    "placements",
 )
 
 # Before anything imports airscene. The modules above these hold no shaped types, and are called in

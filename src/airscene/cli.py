@@ -14,18 +14,19 @@ import tyro
 from PIL import Image
 from tyro.conf import Positional
 
-from airscene import figures
+from airscene import figures, placements
 from airscene.__main__ import INTERRUPTED
 from airscene.arguments import given_flags, parse_command, parse_known, with_home
 from airscene.chooser import choose
 from airscene.config import Config
-from airscene.data import Scenes, UserImages, as_scenes, compose_split, load_images, save_scenes
+from airscene.data import Scenes, UserImages, as_scenes, load_images, save_scenes
 from airscene.data.sources import SOURCES
 from airscene.effects import check_effects
 from airscene.errors import UserError
 from airscene.experiments import reproduce
 from airscene.experiments.machine import best_device
 from airscene.files import check_writable, write_json, write_text, write_whole
+from airscene.kinds import kind_of
 from airscene.models.air import STEPS
 from airscene.predictions import FORMATS, Prediction, label_images, picture_name, predictions
 from airscene.presets import PRESETS
@@ -33,8 +34,10 @@ from airscene.ranges import SEED, Range, check_value
 from airscene.runs import (
     CONFIG,
     EVALUATION,
+    Run,
     check_folder,
     check_kinds,
+    composed,
     evaluate_run,
     holds_run,
     load_run,
@@ -131,7 +134,7 @@ class Evaluate:
 
 @dataclass(frozen=True)
 class Infer:
-    """Count and locate the objects in images."""
+    """Count and locate the objects in images, or tell kind and pose of the one in 3D scenes."""
 
     run_folder: Annotated[Positional[Path], tyro.conf.arg(metavar="RUN")]
     """Folder of a run."""
@@ -155,6 +158,8 @@ class Infer:
         if not self.paths:
             raise UserError("PATH is missing; name an image, a folder, .npy or .npz")
         run = load_run(self.run_folder, best_device())
+        if kind_of(run.config.model).place is not None:
+            return self._place(run)
         detect, canvas = run.detector(), run.config.model
         check_writable(self.out)
         self._check_folders()
@@ -178,6 +183,30 @@ class Infer:
                 stacklevel=2,
             )
         print(f"{len(rows)} images, {sum(row.count for row in rows)} objects: {self.out}")
+        return 0
+
+    def _place(self, run: Run) -> int:
+        """Writes kind and pose of the object in each picture of a 3D scene."""
+        given = {"--overlay": self.overlay, "--masks": self.masks}
+        given |= {"--max-objects": self.max_objects, "--format": self.format != "jsonl"}
+        for flag, value in given.items():
+            if value:
+                raise UserError(
+                    f"{flag} has no effect: kinds and poses of {run.path} are written as JSON "
+                    f"lines; leave it out"
+                )
+        check_writable(self.out)
+        inputs, canvas = (
+            [load_images(path, white=run.white) for path in self.paths],
+            run.config.model,
+        )
+        self._refuse_to_overwrite(inputs, own_files(run.path))
+        text = ""
+        for images in inputs:
+            scenes, _ = as_scenes(images, (canvas.channels, canvas.height, canvas.width))
+            text += placements.as_jsonl(images, run.place(scenes.pixels()))
+        write_text(self.out, text)
+        print(f"{text.count(chr(10))} images: {self.out}")
         return 0
 
     def _check_folders(self) -> None:
@@ -272,11 +301,11 @@ class Data:
     def run(self) -> int:
         """Composes and writes."""
         check_value("--seed", self.seed, SEED)
-        config = preset_named(self.preset).scenes
+        config = preset_named(self.preset)
         if self.out.suffix != ".npz":
             raise UserError(f"--out {self.out} must end in .npz, in which scenes are saved")
         check_writable(self.out)
-        scenes = compose_split(config, self.split, self.seed, self.data_dir, masks=True)
+        scenes = composed(config, self.split, self.seed, self.data_dir, masks=True)
         print(f"{len(scenes)} scenes: {save_scenes(scenes, self.out)}")
         return 0
 

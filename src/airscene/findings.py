@@ -10,6 +10,7 @@ from airscene.detections import Detections, detect
 from airscene.figures import Parts, View
 from airscene.models.air import AIR
 from airscene.models.draw import DRAW
+from airscene.models.rendered import Rendered
 from airscene.spatial import window_box
 
 SCENES, MISTAKES = 8, 8  # of a picture
@@ -76,3 +77,8 @@ def of_drawing(model: DRAW, scenes: Scenes) -> dict[str, Any]:
     windows = window_box(model.infer(inputs).windows)
     canvases = model.canvases(inputs)
     return {"drawing": (image.numpy(), canvases.cpu().numpy(), windows.cpu().numpy())}
+
+
+def of_rendered(model: Rendered, scenes: Scenes) -> dict[str, Any]:
+    """No figures besides those of every kind: reconstructions at stages of training, and losses."""
+    return {}

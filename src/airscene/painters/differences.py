@@ -1,5 +1,6 @@
 """Gradients of functions that can only be called, such as the likelihood of a rendered picture."""
 
+import math
 from collections.abc import Callable, Sequence
 
 import torch
@@ -11,6 +12,7 @@ def differentiable(
     function: Callable[[Tensor], Tensor],
     point: Float[Tensor, "batch numbers"],
     steps: Sequence[float],
+    steepest: float = math.inf,
 ) -> Float[Tensor, "batch"]:
     """The value of a function, with a gradient by central differences.
 
@@ -23,6 +25,8 @@ def differentiable(
             called once, on R = 1 + 2 D points, and may be as little differentiable as it likes.
         point: z, shape (B, D).
         steps: h of each of the D numbers, above 0, in its own unit.
+        steepest: the length of a gradient g that is never reached: g / (1 + |g| / steepest) is
+            taken, so that one picture in a batch does not outweigh all others.
 
     Returns:
         f(z), shape (B,).
@@ -40,4 +44,5 @@ def differentiable(
         value, *sides = function(torch.cat([centre[None], centre + away, centre - away]))
         ahead, behind = torch.stack(sides).chunk(2)
         slope = (ahead - behind).mT / (2 * h)  # (B, D)
+        slope = slope / (1 + slope.norm(dim=-1, keepdim=True) / steepest)
     return value + ((point - centre) * slope).sum(-1)

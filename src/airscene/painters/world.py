@@ -64,7 +64,7 @@ class Table:
 
     half_side: Annotated[float, *LENGTH] = 1.5
     """Half the length of a side."""
-    colour: Annotated[Colour, *CHANNEL] = (0.5, 0.42, 0.34)
+    colour: Annotated[Colour, *CHANNEL] = (0.6, 0.5, 0.4)
     """Red, green and blue."""
 
     def __post_init__(self) -> None:
@@ -75,11 +75,11 @@ class Table:
 class Light:
     """Light from everywhere and from one direction; a surface's brightness is at most their sum."""
 
-    towards: Annotated[Vector, *within(-1e3, 1e3)] = (-0.3, 0.5, -1.0)
+    towards: Annotated[Vector, *within(-1e3, 1e3)] = (-0.8, 0.4, -0.8)
     """The direction in which it shines, of any length above zero."""
-    ambient: Annotated[float, *within(0, 1)] = 0.5
+    ambient: Annotated[float, *within(0, 1)] = 0.3
     """Light on every surface."""
-    diffuse: Annotated[float, *within(0, 1)] = 0.5
+    diffuse: Annotated[float, *within(0, 1)] = 0.7
     """Light on a surface that faces the direction's origin."""
 
     def __post_init__(self) -> None:
@@ -98,7 +98,7 @@ class Camera:
 
     azimuth: Annotated[float, *within(-1e3, 1e3)] = -math.pi / 2
     """Direction in which it stands, as seen from what it looks at: 0 along x, counterclockwise."""
-    elevation: Annotated[float, *within(-1e3, 1e3)] = 1.05
+    elevation: Annotated[float, *within(-1e3, 1e3)] = 0.9
     """Angle above the table, below π / 2."""
     distance: Annotated[float, *LENGTH] = 3.6
     """From what it looks at."""
@@ -181,9 +181,9 @@ class Scene:
 
 ONE_OBJECT = World(
     (
-        ObjectKind("cube", "box", (0.3, 0.3, 0.3), (0.85, 0.1, 0.1), symmetry=4),
-        ObjectKind("sphere", "sphere", (0.33,), (0.1, 0.2, 0.85), symmetry=0),
-        ObjectKind("cylinder", "cylinder", (0.32, 0.3), (0.95, 0.9, 0.2), (0.05, 0.35, 0.15)),
+        ObjectKind("cube", "box", (0.36, 0.36, 0.36), (0.85, 0.1, 0.1), symmetry=4),
+        ObjectKind("sphere", "sphere", (0.4,), (0.1, 0.2, 0.85), symmetry=0),
+        ObjectKind("cylinder", "cylinder", (0.38, 0.36), (0.95, 0.9, 0.2), (0.05, 0.35, 0.15)),
     )
 )
 """One object of the three kinds of the paper's section 3.3: cube, sphere, textured cylinder."""

@@ -13,7 +13,14 @@ from airscene.runs.folder import (
 from airscene.runs.pictures import Record, load_record, load_shrunk
 from airscene.runs.results import evaluate_run, report_run, save_evaluation
 from airscene.runs.run import Run, load_run
-from airscene.runs.sources import TEST_SEED, VALIDATION_SEED, make_sources, own_scenes, test_scenes
+from airscene.runs.sources import (
+    TEST_SEED,
+    VALIDATION_SEED,
+    composed,
+    make_sources,
+    own_scenes,
+    test_scenes,
+)
 from airscene.runs.train import make_accelerator, train_run
 
 __all__ = [
@@ -25,6 +32,7 @@ __all__ = [
     "Run",
     "check_folder",
     "check_kinds",
+    "composed",
     "differences",
     "evaluate_run",
     "holds_run",

@@ -7,7 +7,8 @@ from pathlib import Path
 import torch
 
 from airscene.config import Config
-from airscene.data import Scenes, compose_split, load_composer
+from airscene.data import Composes, Scenes, draw_split
+from airscene.data.mnist import Split
 from airscene.errors import UserError
 from airscene.evidence import PICTURES
 from airscene.kinds import kind_of
@@ -42,7 +43,7 @@ def make_sources(
         return fitted(config, pictures.train), Sources(stream, pictures.held_out)
     _warn_of_small_n(config)
     few = replace(config.scenes, test_size=config.training.validation_scenes)
-    validation = compose_split(few, "test", VALIDATION_SEED, data_dir)
+    validation = composed(replace(config, scenes=few), "test", VALIDATION_SEED, data_dir)
     sources = Sources(_stream(config, data_dir, device), validation)
     return fitted(config, validation), sources
 
@@ -87,8 +88,30 @@ def own_scenes(run: Run, moved: Path | None = None, data_dir: Path | None = None
             f"--data {moved} has no effect: {run.path} was trained on composed scenes, which are "
             f"composed anew; leave it out"
         )
-    scenes = compose_split(run.config.scenes, "test", TEST_SEED, data_dir, masks=True)
+    scenes = composed(run.config, "test", TEST_SEED, data_dir, masks=True)
     return _fitting(scenes, run)
+
+
+def composed(
+    config: Config, split: Split, seed: int, data_dir: Path | None, masks: bool = False
+) -> Scenes:
+    """The training or the test scenes of a seed, of the kind that the configured model is for.
+
+    Args:
+        config: what the scenes look like, and of which model.
+        split: `train` or `test`.
+        seed: at least 0.
+        data_dir: where MNIST lies, if it is not to be downloaded.
+        masks: whether to tell which object is where, if that is known.
+
+    Raises:
+        UserError: the scenes cannot be had.
+    """
+    return draw_split(_composer(config, split, data_dir), config.scenes, split, seed, masks)
+
+
+def _composer(config: Config, split: Split, data_dir: Path | None) -> Composes:
+    return kind_of(config.model).composer(config, split, data_dir)
 
 
 def _fitting(scenes: Scenes, run: Run) -> Scenes:
@@ -124,8 +147,8 @@ def _stream(
     config: Config, data_dir: Path | None, device: torch.device | str
 ) -> FixedScenes | FreshScenes:
     if config.training.fresh:
-        return FreshScenes(load_composer(config.scenes, "train", data_dir).to(device))
-    scenes = compose_split(config.scenes, "train", config.seed, data_dir)
+        return FreshScenes(_composer(config, "train", data_dir).to(device))
+    scenes = composed(config, "train", config.seed, data_dir)
     return FixedScenes(scenes.to(device))
 
 
