@@ -95,6 +95,7 @@ def _box_agreement(scenes: Scenes, found: Detections) -> dict[str, float]:
     inferred, scores = counted(found.boxes, found.count), counted(found.scores, found.count)
     return {
         "box_mean_iou": metrics.mean_matched_iou(true, inferred),
+        "box_f1": metrics.f1(true, inferred),
         "box_ap50": metrics.average_precision(true, inferred, scores),
     }
 
