@@ -149,6 +149,35 @@ PRESETS = {
             sigma_factor=((0.0, 2.5), (0.1, 2.5), (0.5, 1.0), (1.0, 1.0)),
         ),
     ),
+    # bright and dark digits in any colour on patches of photographs
+    "photos": replace(
+        SPRITES,
+        scenes=replace(
+            DAIR.scenes,
+            channels=3,
+            backdrop="photos",
+            colour="contrast",
+            compose="over",
+            train_size=20_000,
+        ),
+        model=replace(
+            SPRITES.model, steps=4, background="smooth", sigma=0.2, scale_prior=(-0.4, 0.1)
+        ),
+        training=replace(
+            SPRITES.training,
+            iterations=1000,
+            learning_rate=((0.0, 1e-4), (0.04, 1.5e-3), (0.7, 1.5e-3), (1.0, 2e-5)),
+            # what photographs show beside the digits must not pay, so presence gets very dear
+            prior_odds=(
+                (0.0, 10.0),
+                (0.05, 10.0),
+                (0.12, 1e-6),
+                (0.2, 1e-6),
+                (0.4, 1e-30),
+                (1.0, 1e-30),
+            ),
+        ),
+    ),
     # the paper's baseline (Gregor et al. 2015)
     "draw": Config(
         scenes=SceneConfig(source="mnist"),
