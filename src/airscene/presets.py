@@ -140,13 +140,23 @@ PRESETS = {
             height=64,
             width=64,
             # pixels have no noise and shapes are learned exactly, so that faint sprites can be told
-            evidence=2800.0,
+            evidence=4000.0,
             scale_prior=(-0.5, 0.2),
         ),
         training=replace(
             SPRITES.training,
-            iterations=1500,
-            sigma_factor=((0.0, 2.5), (0.1, 2.5), (0.5, 1.0), (1.0, 1.0)),
+            iterations=1000,
+            # nearly hidden sprites pay little, so presence gets cheaper once shapes are known
+            prior_odds=(
+                (0.0, 10.0),
+                (0.05, 10.0),
+                (0.12, 2e-3),
+                (0.4, 1e-4),
+                (0.7, 1e-4),
+                (0.85, 3e-3),
+                (1.0, 3e-3),
+            ),
+            sigma_factor=((0.0, 3.0), (0.1, 3.0), (0.5, 1.0), (1.0, 1.0)),
         ),
     ),
     # bright and dark digits in any colour on patches of photographs
@@ -165,7 +175,7 @@ PRESETS = {
         ),
         training=replace(
             SPRITES.training,
-            iterations=1000,
+            iterations=800,
             learning_rate=((0.0, 1e-4), (0.04, 1.5e-3), (0.7, 1.5e-3), (1.0, 2e-5)),
             # what photographs show beside the digits must not pay, so presence gets very dear
             prior_odds=(
