@@ -25,8 +25,7 @@ DAIR = Config(
 # bright objects on a background that is inferred, at a σ that the pictures decide
 ON_BACKGROUND = replace(
     DAIR,
-    model=replace(DAIR.model, background="network", sigma=None),
-    training=replace(DAIR_TRAINING, batch=128),
+    model=replace(DAIR.model, background="network", sigma=None, evidence=240.0, what=30),
 )
 
 # Surfaces look about right from the start, so that presence can be dear after a few steps.
