@@ -25,8 +25,8 @@ def differentiable(
             called once, on R = 1 + 2 D points, and may be as little differentiable as it likes.
         point: z, shape (B, D).
         steps: h of each of the D numbers, above 0, in its own unit.
-        steepest: the length that a gradient never reaches: one of length L is divided by 1 + L / steepest
-            so that one picture in a batch does not outweigh all others.
+        steepest: the length that a gradient never reaches. One of length L is divided by
+            1 + L / steepest, so that one picture in a batch does not outweigh all others.
 
     Returns:
         f(z), shape (B,).
