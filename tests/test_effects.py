@@ -15,6 +15,7 @@ from airscene.presets import PRESETS
 from airscene.ranges import flag_of
 
 AIR, DAIR, DRAW = PRESETS["digits"], PRESETS["dair"], PRESETS["draw"]
+WHOLE = PRESETS["whole"]
 FRESH = replace(AIR, training=replace(AIR.training, fresh=True))
 BERNOULLI = replace(DRAW, model=replace(DRAW.model, likelihood="bernoulli"))
 ONE = replace(AIR, scenes=SceneConfig(counts=(1,)))
@@ -58,6 +59,9 @@ CASES = [
     ("--model.sigma", BERNOULLI, False, "bernoulli has no spread", DRAW, False),
     ("--model.lstm", DAIR, False, "residual has no LSTM", AIR, False),
     ("--model.lstm", DAIR, True, "residual has no LSTM", DRAW, True),
+    ("--model.channels", WHOLE, True, "has one channel", None, True),
+    ("--model.width", AIR, True, "that of the pictures", WHOLE, True),
+    ("--estimator", WHOLE, True, "sums out all presences", AIR, True),
 ]
 
 
@@ -97,7 +101,7 @@ def test_flags_that_matter_pass_together(name, has_data):
     idle |= set() if BACKDROPS[config.scenes.backdrop].has_level else {"--scenes.background"}
     idle |= {"--scenes.", "--training.fresh"} if has_data else set()
     counted = {"--estimator", "--training.prior-odds", "--training.sigma-factor"}
-    idle |= counted if name == "draw" else set()
+    idle |= counted if name == "draw" else {"--estimator"} if name == "whole" else set()
     idle |= {f"--model.{name}".replace("_", "-") for name in config.model.idle()}
     check_effects(config, frozenset(f for f in flags if not f.startswith(tuple(idle))), has_data)
 

@@ -50,7 +50,12 @@ RULES = (
         "with --data no scenes are composed; leave it out",
     ),
     Rule(
-        lambda config, has_data: has_data,
+        lambda config, has_data: kind_of(config.model).whole,
+        ("--model.channels",),
+        "what is prepared of pictures has one channel; leave it out",
+    ),
+    Rule(
+        lambda config, has_data: has_data and not kind_of(config.model).whole,
         ("--model.height", "--model.width", "--model.channels"),
         "the canvas is that of the pictures in --data; leave it out",
     ),
@@ -108,6 +113,11 @@ RULES = (
         lambda config, has_data: kind_of(config.model).detect is None,
         ("--estimator", "--estimation.", "--training.prior-odds", "--training.sigma-factor"),
         "{model} infers no count; leave it out or name a preset of AIR or DAIR",
+    ),
+    Rule(
+        lambda config, has_data: kind_of(config.model).whole,
+        ("--estimator", "--estimation."),
+        "{model} sums out all presences exactly, without an estimator; leave it out",
     ),
     *(_unread(field.name) for field in fields(EstimationConfig)),
 )

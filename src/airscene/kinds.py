@@ -13,11 +13,14 @@ from airscene import findings
 from airscene.config import Config
 from airscene.data import Scenes
 from airscene.detections import Detections, detect
+from airscene.labelling import detect_whole
 from airscene.models.air import AIR, AIRConfig
 from airscene.models.base import Model, ModelConfig
 from airscene.models.draw import DRAW, DRAWConfig
+from airscene.models.whole import WholeAIR
+from airscene.models.whole_config import WholeConfig
 from airscene.seeds import Purpose, global_stream
-from airscene.training.objectives import AIRObjective, BoundObjective, Objective
+from airscene.training.objectives import AIRObjective, BoundObjective, Objective, WholeObjective
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,8 @@ class Kind:
         findings: what the report shows of a trained model on scenes, as fields of `ReportData`.
         detect: finds up to so many objects in images of shape (M, C, H, W), or up to the model's
             own N; None where the models have no objects.
+        samples: importance samples of the tighter bound in an evaluation.
+        whole: whether pictures are taken as they are, of any size, and crops of them learned from.
     """
 
     name: str
@@ -42,6 +47,8 @@ class Kind:
     objective: Callable[[Any, Config], Objective]
     findings: Callable[[Any, Scenes], dict[str, Any]]
     detect: Callable[[Any, Tensor, int | None], Detections] | None
+    samples: int = 100
+    whole: bool = False
 
 
 ROWS = (
@@ -62,6 +69,17 @@ ROWS = (
         objective=BoundObjective,
         findings=findings.of_drawing,
         detect=None,
+    ),
+    Kind(
+        name="whole",
+        title="AIR of whole pictures",
+        config=WholeConfig,
+        build=WholeAIR,
+        objective=WholeObjective,
+        findings=findings.of_whole,
+        detect=detect_whole,
+        samples=5,  # a pass of many crops is slow, and the bound is no measure of counts
+        whole=True,
     ),
 )
 
