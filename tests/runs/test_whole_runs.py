@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,12 @@ import tifffile
 from PIL import Image
 
 from airscene.cli import main
+from airscene.data.contrast import Contrast
 from airscene.data.whole import picture_files, read_pictures
+from airscene.errors import UserError
 from airscene.files import read_json
+from airscene.runs import train_run
+from airscene.runs.config_file import load_config
 
 DIAMETER = 12
 
@@ -145,6 +150,22 @@ def test_mistakes_are_told_before_anything_is_written(run, folder, tmp_path, cap
     assert main(["infer", str(run), str(folder), "--out", str(out), *words]) == 2
     assert re.search(reason, capsys.readouterr().err)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.filterwarnings("ignore:left out")
+def test_a_run_goes_on_with_the_same_pictures_alone(run, folder):
+    config = load_config(run / "config.json")
+    contrast = Contrast(object_size=float(DIAMETER))
+    asked = replace(config, model=replace(config.model, sigma=None, contrast=contrast))
+    for known in (config, asked):
+        assert train_run(known, run, resume=True).startswith("done")
+    new = folder / "new.tif"
+    tifffile.imwrite(new, spots(60, 60, 5, 99))
+    try:
+        with pytest.raises(UserError, match="1 are new"):
+            train_run(config, run, resume=True)
+    finally:
+        new.unlink()
 
 
 def test_training_tells_what_cannot_be_learned_from(folder, tmp_path, capsys):

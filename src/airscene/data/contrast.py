@@ -31,7 +31,7 @@ Polarity = Literal["bright", "dark", "any"]
 SPAN = 12  # pixels that a thing spans at most, once it is prepared
 LEAST_SIZE = 4.0  # pixels that it must span
 BEHIND = {"bright": 0.35, "dark": 0.65, "any": 0.5}  # quantile of what lies behind
-AROUND = 3.0  # side of the squares whose quantile is taken, in things
+AROUND = 2.0  # from one of the squares whose quantile is taken to the next, in things
 BRIGHT = 0.998  # quantile of contrast over all pictures that becomes 1
 SMOOTH = 0.5  # standard deviation of the blur of these quantiles, in squares
 KNEE = 0.15  # contrast from which it is compressed
@@ -140,7 +140,7 @@ def background(plane: np.ndarray, span: float, quantile: float) -> np.ndarray:
 
     Args:
         plane: shape (H, W).
-        span: length of an object in pixels; the squares are three apart and six wide.
+        span: length of an object in pixels; the squares are two apart and four wide.
         quantile: of the pixels in each square.
     """
     axes = [_squares(pixels, AROUND * span) for pixels in plane.shape]
