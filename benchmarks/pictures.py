@@ -31,7 +31,6 @@ from airscene.labelling import Labelled
 from airscene.metrics import matched_ious
 from airscene.presets import PRESETS
 from airscene.runs import find_in, load_run, train_run, with_object_size
-from airscene.whole_results import enlarged
 from machine import write_result
 
 SIZES = {"coins": 45.0, "nuclei_bbbc039": 11.0, "raw_bbbc039": 33.0, "nuclei_dsb2018": 15.0}
@@ -126,8 +125,7 @@ def watersheds(contrast: Contrast, source: Path) -> Iterator[Labelled]:
         seeds = np.zeros(image.shape, int)
         for k, at in enumerate(peak_local_max(distance, min_distance=apart, labels=mask * 1), 1):
             seeds[tuple(at)] = k
-        labels = kept(watershed(-distance, seeds, mask=mask), size)
-        yield enlarged(labels, image.shape)
+        yield kept(watershed(-distance, seeds, mask=mask), size)
 
 
 def kept(labels: np.ndarray, size: float) -> Labelled:
@@ -135,7 +133,9 @@ def kept(labels: np.ndarray, size: float) -> Labelled:
     regions = [r for r in regionprops(labels) if r.area > SMALLEST * size**2]
     anew = np.zeros(labels.max() + 1, np.int32)
     anew[[region.label for region in regions]] = range(1, len(regions) + 1)
-    return Labelled(anew[labels], np.zeros((len(regions), 4), np.float32), np.ones(len(regions)))
+    boxes = [[r.bbox[1], r.bbox[0], r.bbox[3], r.bbox[2]] for r in regions]
+    boxes = np.array(boxes, np.float32).reshape(-1, 4)
+    return Labelled(anew[labels], boxes, np.ones(len(regions)))
 
 
 def scores(found: list[Labelled], truth: list[torch.Tensor]) -> dict:

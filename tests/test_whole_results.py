@@ -15,7 +15,7 @@ from airscene.data.whole import WholePicture
 from airscene.labelling import Labelled, count_probs, label
 from airscene.models.objects import Objects
 from airscene.networks import normal
-from airscene.whole_results import Found, Targets, enlarged, open_writer
+from airscene.whole_results import Found, Targets, open_writer
 
 HEIGHT, WIDTH = 30, 40
 
@@ -40,39 +40,47 @@ def objects(paint: torch.Tensor, corner: list[list[int]], logit: list[float]) ->
 
 @pytest.fixture
 def found() -> Found:
-    """Two objects in the second page of a colour picture, found at half its size."""
-    labels = np.zeros((HEIGHT // 2, WIDTH // 2), np.int32)
-    labels[2:6, 3:8], labels[8:10, 10:20] = 1, 2
-    small = Labelled(labels, np.zeros((2, 4), np.float32), np.array([0.9, 0.75], np.float32))
+    """Two objects in the second page of a colour picture."""
+    labels = np.zeros((HEIGHT, WIDTH), np.int32)
+    labels[4:12, 6:16], labels[16:20, 20:40] = 1, 2
+    boxes = np.array([[6, 4, 16, 12], [20, 16, 40, 20]], np.float32)
+    objects = Labelled(labels, boxes, np.array([0.9, 0.75], np.float32))
     pixels = np.random.default_rng(0).integers(0, 60_000, (HEIGHT, WIDTH, 3)).astype(np.uint16)
     picture = WholePicture(Path("plate,1\udcff.tif"), 1, pixels)
-    return Found(picture, enlarged(small, (HEIGHT, WIDTH)))
+    return Found(picture, objects)
 
 
 def test_what_overlaps_belongs_to_what_paints_most_and_ends_where_the_ink_does():
-    picture = torch.zeros(1, 12, 12)
-    picture[0, 2:8, 2:10] = 1
-    picture[0, 2:8, 9] = 0.3  # too dim to be of a thing whose pixels are 1
+    picture = np.zeros((12, 12))
+    picture[2:8, 2:10] = 1
+    picture[2:8, 9] = 0.3  # too dim to be of a thing whose pixels are 1
     paint = torch.zeros(2, 8, 8)
     paint[0, 2:8, 2:8], paint[1, 0:8, 0:8] = 0.8, 0.6
-    result = label(picture, objects(paint, [[0, 0], [1, 5]], [2.0, 0.0]))
+    result = label(picture, objects(paint, [[0, 0], [1, 5]], [2.0, 0.0]), (12, 12))
     assert result.boxes.tolist() == [[2, 2, 8, 8], [8, 2, 9, 8]]
     assert (result.labels == 1).sum() == 36 and (result.labels == 2).sum() == 6
     assert result.scores == pytest.approx([1 / (1 + np.exp(-2)), 0.5])
 
 
 def test_objects_reach_over_the_border_and_those_without_pixels_are_none():
-    picture = torch.ones(1, 10, 10)
+    picture = np.ones((10, 10))
     paint = torch.stack([torch.ones(6, 6), 0.5 * torch.ones(6, 6)])
-    result = label(picture, objects(paint, [[-3, 7], [-3, 7]], [1.0, 1.0]))
+    result = label(picture, objects(paint, [[-3, 7], [-3, 7]], [1.0, 1.0]), (10, 10))
     assert result.boxes.tolist() == [[7, 0, 10, 3]] and len(result) == 1
 
 
 def test_of_pieces_the_largest_counts():
-    picture = torch.ones(1, 8, 8)
-    picture[0, 3] = 0
-    result = label(picture, objects(torch.ones(1, 8, 8), [[0, 0]], [1.0]))
+    picture = np.ones((8, 8))
+    picture[3] = 0
+    result = label(picture, objects(torch.ones(1, 8, 8), [[0, 0]], [1.0]), (8, 8))
     assert result.boxes.tolist() == [[0, 4, 8, 8]]
+
+
+def test_borders_are_those_of_the_picture_at_its_own_size():
+    picture = np.zeros((30, 30))
+    picture[7:20, 10:23] = 1  # found in a picture of a third of the size
+    result = label(picture, objects(torch.ones(1, 10, 10), [[0, 0]], [1.0]), (10, 10))
+    assert result.boxes.tolist() == [[10, 7, 23, 20]] and result.labels.sum() == 13**2
 
 
 def test_the_number_of_objects_has_the_distribution_of_independent_presences():
@@ -89,7 +97,7 @@ def test_programs_read_what_is_written(found, tmp_path):
     )
     with open_writer(targets) as writer:
         writer.write(found)
-        writer.write(Found(found.picture, enlarged(_nothing(), (HEIGHT, WIDTH))))
+        writer.write(Found(found.picture, _nothing()))
         assert not targets.lines.exists()
     assert (writer.pictures, writer.objects) == (2, 2)
 
@@ -134,5 +142,5 @@ def test_more_objects_than_16_bits_hold_are_labelled_by_32(tmp_path):
 
 
 def _nothing() -> Labelled:
-    empty = np.zeros((HEIGHT // 2, WIDTH // 2), np.int32)
+    empty = np.zeros((HEIGHT, WIDTH), np.int32)
     return Labelled(empty, np.zeros((0, 4), np.float32), np.zeros(0, np.float32))

@@ -10,14 +10,16 @@ from jaxtyping import Float
 from scipy import ndimage
 from torch import Tensor
 
+from airscene import layers
+from airscene.data.contrast import expanded
 from airscene.detections import Detections
 from airscene.models.objects import Objects
 from airscene.models.places import pasted
 from airscene.models.whole import WholeAIR
 from airscene.spatial import window_box
 
-OWN = 0.2  # an object reaches as far as it paints above this share of its brightest pixel
-INK = 0.5  # and as far as the picture is above this share of what is bright in it
+OWN = 0.1  # an object reaches as far as it paints above this share of its brightest pixel
+INK = 0.4  # and as far as the picture is above this share of what is bright in it
 BRIGHT = 0.9  # quantile of an object's pixels that stands for what is bright in it
 
 
@@ -39,22 +41,23 @@ class Labelled:
         return len(self.scores)
 
 
-def label(picture: Float[Tensor, "1 height width"], objects: Objects) -> Labelled:
+def label(seen: np.ndarray, objects: Objects, size: tuple[int, int]) -> Labelled:
     """Gives each pixel to the object that paints most of it, as far as the picture has ink there.
 
     Of a part that is in pieces, the largest counts. An object that is left with no pixel is none.
 
     Args:
-        picture: prepared, in [0, 1], shape (1, H, W).
+        seen: the contrast of the picture, not compressed, at its own size, shape (H, W).
         objects: the present ones, as `WholeAIR.explain_whole` returns them.
+        size: height and width of the picture as it was prepared, at most H and W.
     """
-    whole = _owners(picture[0].numpy(), objects)
+    whole = _enlarged(_owners(size, objects), seen.shape)
     labels = np.zeros_like(whole)
     kept, boxes = [], []
     for k, place in enumerate(ndimage.find_objects(whole)):
         if place is None:
             continue
-        own = _ink(picture[0].numpy()[place], whole[place] == k + 1)
+        own = _ink(seen[place], whole[place] == k + 1)
         kept.append(k)
         labels[place][own] = len(kept)
         boxes.append(_box(own, place))
@@ -82,7 +85,8 @@ def _detected(model: WholeAIR, image: Tensor, most: int) -> tuple[Tensor, ...]:
     """The fields of `Detections` in order, of one picture."""
     objects = model.explain_whole(image)
     objects = objects[objects.logit.argsort(descending=True)[:most]]
-    found = label(image.cpu(), objects)
+    seen = expanded(image[0].cpu().numpy())
+    found = label(seen, objects, layers.size_of(image))
     canvas = _canvas(image, objects)
     windows = window_box(objects.window)
     return (
@@ -112,10 +116,19 @@ def count_probs(scores: np.ndarray) -> np.ndarray:
     return probs
 
 
-def _owners(picture: np.ndarray, objects: Objects) -> np.ndarray:
+def _enlarged(labels: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
+    """Labels (h, w) at a size that is not smaller, each pixel that of the nearest one."""
+    rows, columns = (
+        ((np.arange(large) + 0.5) * small / large).astype(int)
+        for large, small in zip(size, labels.shape, strict=True)
+    )
+    return labels if labels.shape == size else labels[rows[:, None], columns]
+
+
+def _owners(picture: tuple[int, int], objects: Objects) -> np.ndarray:
     """Which object, from 1 on, paints most of each pixel, or 0, shape (H, W)."""
     size = objects.paint.shape[-1]
-    most = np.pad(np.zeros_like(picture), size)  # corners may lie outside by up to a patch
+    most = np.pad(np.zeros(picture, np.float32), size)  # corners may lie outside by up to a patch
     owner = np.zeros(most.shape, np.int32)
     paints, corners = objects.paint[:, 0].cpu().numpy(), objects.corner.tolist()
     for k, (paint, (y, x)) in enumerate(zip(paints, corners, strict=True), start=1):

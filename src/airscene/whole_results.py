@@ -121,22 +121,6 @@ def open_writer(targets: Targets) -> Iterator[Writer]:
                 write_whole(target, partial(shutil.copyfile, texts[name]))
 
 
-def enlarged(found: Labelled, size: tuple[int, int]) -> Labelled:
-    """What was found in a prepared picture, in pixels of the picture as it was.
-
-    Args:
-        found: labels of shape (h, w).
-        size: height and width of the picture, each at least those of the labels.
-    """
-    rows, columns = (
-        ((np.arange(large) + 0.5) * small / large).astype(int)
-        for large, small in zip(size, found.labels.shape, strict=True)
-    )
-    labels = found.labels[rows[:, None], columns]
-    boxes = [_box(place) for place in ndimage.find_objects(labels, len(found))]
-    return Labelled(labels, np.array(boxes, np.float32).reshape(-1, 4), found.scores)
-
-
 def prediction(found: Found) -> Prediction:
     """The line of JSON of a picture, as a plain object.
 
@@ -201,11 +185,6 @@ def overlay(found: Found) -> Image.Image:
     line = (labels > 0) & ~same
     shown[line] = COLOURS[labels[line] % len(COLOURS)]
     return Image.fromarray(shown)
-
-
-def _box(place: tuple[slice, slice]) -> tuple[int, int, int, int]:
-    rows, columns = place
-    return columns.start, rows.start, columns.stop, rows.stop
 
 
 def _csv(rows: list[list[object]]) -> str:

@@ -82,6 +82,19 @@ class Contrast:
         value = np.arcsinh(value / KNEE) / math.asinh(1 / KNEE)
         return torch.from_numpy(value.astype(np.float32))[None]
 
+    def show(self, picture: np.ndarray) -> np.ndarray:
+        """What a picture shows against what lies behind, at its own size and not compressed.
+
+        Args:
+            picture: (H, W, C), as bytes, 16 bits, or floats.
+
+        Returns:
+            At least 0, the white of the training being 1, shape (H, W).
+        """
+        assert self.polarity is not None and self.white is not None
+        seen = against_background(as_floats(picture), _known(self.object_size), self.polarity)
+        return seen / self.white[_kind(picture)]
+
     def shrunk(self, picture: np.ndarray) -> np.ndarray:
         """A picture (H, W, C) as floats, its full white being 1, at the size of prepared ones."""
         floats = as_floats(picture)
@@ -91,6 +104,15 @@ class Contrast:
         planes = torch.from_numpy(np.ascontiguousarray(np.moveaxis(floats, -1, 0)))[None]
         small = F.interpolate(planes, size, mode="bilinear", antialias=True)[0]
         return np.moveaxis(small.numpy(), 0, -1)
+
+
+def expanded(prepared: np.ndarray) -> np.ndarray:
+    """The contrast of a prepared picture before it was compressed, same shape.
+
+    >>> expanded(np.array([0.0, 1.0])).round(6).tolist()
+    [0.0, 1.0]
+    """
+    return KNEE * np.sinh(prepared * math.asinh(1 / KNEE))
 
 
 def settle(contrast: Contrast, pictures: Sequence[np.ndarray]) -> Contrast:

@@ -9,9 +9,10 @@ from rich.progress import track
 
 from airscene.data.whole import WholePicture, read_pictures
 from airscene.labelling import label
+from airscene.layers import size_of
 from airscene.models.whole import WholeAIR
 from airscene.runs.run import Run
-from airscene.whole_results import Found, Targets, enlarged, open_writer
+from airscene.whole_results import Found, Targets, open_writer
 
 
 def find_in(run: Run, pictures: Iterable[WholePicture]) -> Iterator[Found]:
@@ -23,10 +24,10 @@ def find_in(run: Run, pictures: Iterable[WholePicture]) -> Iterator[Found]:
     """
     model = cast(WholeAIR, run.model)
     for picture in pictures:
-        prepared = model.config.contrast.prepare(picture.pixels)
+        contrast = model.config.contrast
+        prepared = contrast.prepare(picture.pixels)
         objects = model.explain_whole(prepared.to(model.device))
-        found = label(prepared, objects)
-        yield Found(picture, enlarged(found, picture.pixels.shape[:2]))
+        yield Found(picture, label(contrast.show(picture.pixels), objects, size_of(prepared)))
 
 
 def infer_whole(run: Run, files: list[Path], targets: Targets) -> tuple[int, int]:
