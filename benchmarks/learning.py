@@ -25,7 +25,10 @@ COLUMNS = {
     "count_accuracy": "count accuracy",
     "count_mean_absolute_error": "count error",
     "box_mean_iou": "box IoU",
+    "box_f1": "F1 0.5",
     "box_ap50": "AP 0.5",
+    "mask_ari": "ARI",
+    "mask_iou": "mask IoU",
     "elbo": "ELBO",
     "bound": "100-sample bound",
     "training_seconds": "training (s)",
@@ -92,12 +95,16 @@ def read(run: Path, started: float, target: float) -> dict:
 
 
 def show(rows: list[dict]) -> None:
-    """One line a seed, then summaries; a seed that never reached the target counts as infinite."""
-    print("| seed | " + " | ".join(COLUMNS.values()) + " |")
-    print("|" + "---|" * (len(COLUMNS) + 1))
+    """One line a seed, then summaries; a seed that never reached the target counts as infinite.
+
+    Columns that are not known of every seed, as those of masks, are left out.
+    """
+    known = {name: title for name, title in COLUMNS.items() if all(name in row for row in rows)}
+    print("| seed | " + " | ".join(known.values()) + " |")
+    print("|" + "---|" * (len(known) + 1))
     for row in rows:
-        print(f"| {row['seed']} | " + " | ".join(cell(row[name]) for name in COLUMNS) + " |")
-    columns = [[math.inf if row[name] is None else row[name] for row in rows] for name in COLUMNS]
+        print(f"| {row['seed']} | " + " | ".join(cell(row[name]) for name in known) + " |")
+    columns = [[math.inf if row[name] is None else row[name] for row in rows] for name in known]
     for name, summary in SUMMARIES.items():
         print(f"| {name} | " + " | ".join(cell(summary(column)) for column in columns) + " |")
 

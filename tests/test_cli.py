@@ -154,6 +154,7 @@ def test_the_evaluation_has_its_keys_in_order(trained):
         "count_confusion",
         "count_mean_absolute_error",
         "box_mean_iou",
+        "box_f1",
         "box_ap50",
         "mask_ari",
         "mask_iou",

@@ -17,7 +17,7 @@ ALWAYS = {
     "images_per_second",
 }  # fmt: skip
 COUNTS = {"count_accuracy", "count_confusion", "count_mean_absolute_error"}
-BOXES = {"box_mean_iou", "box_ap50"}
+BOXES = {"box_mean_iou", "box_f1", "box_ap50"}
 
 
 def scenes_of(number: int = 5) -> Scenes:
@@ -66,6 +66,7 @@ def test_detections_that_equal_the_truth_agree_with_it_entirely():
         "count_confusion": [[1, 0, 0], [0, 1, 0], [0, 0, 1]],
         "count_mean_absolute_error": 0.0,
         "box_mean_iou": 1.0,
+        "box_f1": 1.0,
         "box_ap50": 1.0,
     }
 
@@ -91,6 +92,7 @@ def test_the_figures_of_mistaken_detections_are_those_worked_by_hand():
     assert table["count_confusion"] == [[0, 1, 0], [0, 1, 0], [0, 1, 0]]
     assert table["count_mean_absolute_error"] == pytest.approx(2 / 3)
     assert table["box_mean_iou"] == pytest.approx((1 / 3 + 1) / 2)
+    assert table["box_f1"] == pytest.approx(2 * 1 / (3 + 3))  # the one of scene three
     assert table["box_ap50"] == pytest.approx(1 / 3 / 3)  # the third ranked is right, of 3 objects
 
 

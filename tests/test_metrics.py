@@ -13,6 +13,7 @@ from airscene.metrics import (
     box_iou,
     count_accuracy,
     count_confusion,
+    f1,
     matched_ious,
     mean_matched_iou,
 )
@@ -208,6 +209,18 @@ def test_a_detection_is_right_from_the_threshold_on(threshold, expected):
     scores = [torch.tensor([0.9])]
     value = average_precision([boxes(shifted(0))], [boxes(shifted(5))], scores, threshold)
     assert value == expected
+
+
+def test_f1_matches_as_many_boxes_as_it_can():
+    # the first detection overlaps both true boxes by more than half, the second the first alone
+    true, found = boxes(shifted(0), shifted(4)), boxes(shifted(2), shifted(-2))
+    assert f1([true], [found]) == 1.0
+    assert f1([true, NO_BOX], [found[:1], found]) == pytest.approx(2 * 1 / (2 + 3))
+
+
+def test_f1_without_boxes():
+    assert math.isnan(f1([NO_BOX], [NO_BOX]))
+    assert f1([NO_BOX], [boxes(shifted(0))]) == f1([boxes(shifted(0))], [NO_BOX]) == 0.0
 
 
 def test_without_true_objects_the_average_precision_is_not_a_number():

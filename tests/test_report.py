@@ -17,6 +17,7 @@ TRUTH = {
     "count_confusion": [[9, 1], [0, 10]],
     "count_mean_absolute_error": 0.05,
     "box_mean_iou": 0.8,
+    "box_f1": 0.96,
     "box_ap50": 0.95,
     "mask_ari": 0.9,
     "mask_iou": 0.7,
@@ -101,7 +102,7 @@ def test_report_of_nothing_but_an_evaluation(tmp_path):
 def test_headline_numbers(tmp_path):
     page = write_report(data(), tmp_path).read_text()
     shown = re.findall(r"<dd>([^<]+)<", page)
-    expected = ["98.1%", "0.050", "0.800", "0.950", "0.900", "0.700"]
+    expected = ["98.1%", "0.050", "0.800", "0.960", "0.950", "0.900", "0.700"]
     expected += ["612.3", "620.9", "20", "1 h 2 min"]
     assert shown == [*expected, "1,000", "8,000"]
     assert "over 100 samples" in page

@@ -27,7 +27,7 @@ class TrainingConfig:
         (1.0, 2e-5),
     )
     """Adam's learning rate."""
-    prior_odds: Annotated[Points, *in_turn(PROGRESS, Range(1e-12, 1e12))] = (
+    prior_odds: Annotated[Points, *in_turn(PROGRESS, Range(1e-40, 1e12))] = (
         (0.0, 2e-3),
         (0.27, 2e-3),
         (0.6, 10.0),

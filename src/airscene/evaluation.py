@@ -11,14 +11,14 @@ from airscene.data import Scenes
 from airscene.detections import Detections
 from airscene.kinds import kind_of
 from airscene.models.base import Model
-from airscene.passes import inference_batch
+from airscene.passes import costly_scenes, inference_batch
 from airscene.seeds import Purpose, global_stream
 
 BATCH = 256
 
 
 def evaluate(
-    model: Model, scenes: Scenes, samples: int = 100, bound_scenes: int = 1000
+    model: Model, scenes: Scenes, samples: int = 100, bound_scenes: int | None = None
 ) -> dict[str, Any]:
     """Counts, boxes, bounds and speed on held-out scenes.
 
@@ -26,12 +26,14 @@ def evaluate(
         model: a trained model; one without objects has bounds alone.
         scenes: what to evaluate on; without truth, the figures that need it are absent.
         samples: importance samples K of the tighter bound.
-        bound_scenes: scenes of the K-sample bound, the first ones, as it costs K passes.
+        bound_scenes: scenes of the K-sample bound, the first ones, as it costs K passes; chosen by
+            the size of a scene unless given.
 
     Returns:
         Plain numbers by name, ready for JSON; every bound in nats with the Gaussian's constant.
     """
-    images = scenes.pixels()
+    images, steps = scenes.pixels(), model.config.steps
+    bound_scenes = costly_scenes(model.config, steps) if bound_scenes is None else bound_scenes
     found, speed = objects(model, scenes)
     with global_stream(Purpose.EVALUATION, 0):  # the same noise for every run, so that runs compare
         bounds = elbo(model, images), bound(model, images[:bound_scenes], samples)
@@ -95,6 +97,7 @@ def _box_agreement(scenes: Scenes, found: Detections) -> dict[str, float]:
     inferred, scores = counted(found.boxes, found.count), counted(found.scores, found.count)
     return {
         "box_mean_iou": metrics.mean_matched_iou(true, inferred),
+        "box_f1": metrics.f1(true, inferred),
         "box_ap50": metrics.average_precision(true, inferred, scores),
     }
 

@@ -111,6 +111,32 @@ def mean_mask_iou(
     return matched / objects if objects else float("nan")
 
 
+def f1(true: Sequence[Tensor], inferred: Sequence[Tensor], threshold: float = 0.5) -> float:
+    """The F1 score of detections: the harmonic mean of precision and recall over all scenes.
+
+    In each scene, as many detections as possible are matched one to one with true boxes that they
+    overlap by an IoU of at least `threshold`.
+
+    Args:
+        true: true boxes of each scene, shapes (A, 4).
+        inferred: detected boxes of each scene, shapes (B, 4).
+        threshold: the smallest IoU of a match, above 0.
+
+    Returns:
+        2 · matches / (true + inferred), in [0, 1]; NaN when there is no box at all.
+
+    >>> box, far = torch.tensor([[0.0, 0, 10, 10]]), torch.tensor([[50.0, 0, 60, 10]])
+    >>> round(f1([box], [torch.cat([far, box])]), 3)
+    0.667
+    """
+    matches = 0.0
+    for pair in zip(true, inferred, strict=True):
+        near = (box_iou(*pair) >= threshold).numpy()
+        matches += near[linear_sum_assignment(near, maximize=True)].sum()
+    boxes = sum(map(len, [*true, *inferred]))
+    return float(2 * matches / boxes) if boxes else float("nan")
+
+
 def average_precision(
     true: Sequence[Tensor],
     inferred: Sequence[Tensor],

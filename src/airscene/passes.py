@@ -9,6 +9,8 @@ from airscene.errors import UserError
 from airscene.models.base import ModelConfig
 
 PASS = 1_000_000_000  # bytes that a pass without gradients may take
+COSTLY = 300_000_000  # bytes of all the images that a figure of many passes is taken over
+MOST, LEAST = 1000, 100  # of these images
 LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 
@@ -28,6 +30,20 @@ def inference_batch(model: ModelConfig, steps: int, batch: int = 256) -> int:
     (256, 1)
     """
     return min(batch, max(1, PASS // model.pass_bytes(steps)))
+
+
+def costly_scenes(model: ModelConfig, steps: int) -> int:
+    """Over how many images a figure of many passes is taken, so that it takes minutes at most.
+
+    Args:
+        model: shape of the model.
+        steps: the largest count that is allowed for.
+
+    >>> from airscene.models.air import AIRConfig
+    >>> costly_scenes(AIRConfig(), 3), costly_scenes(AIRConfig(height=64, width=64, channels=3), 5)
+    (1000, 281)
+    """
+    return max(LEAST, min(MOST, COSTLY // model.pass_bytes(steps)))
 
 
 def check_pass(model: ModelConfig, steps: int, device: torch.device) -> None:

@@ -26,8 +26,7 @@ DAIR = Config(
 # bright objects on a background that is inferred, at a σ that the pictures decide
 ON_BACKGROUND = replace(
     DAIR,
-    model=replace(DAIR.model, background="network", sigma=None),
-    training=replace(DAIR_TRAINING, batch=128),
+    model=replace(DAIR.model, background="network", sigma=None, evidence=240.0, what=30),
 )
 
 # Surfaces look about right from the start, so that presence can be dear after a few steps.
@@ -141,13 +140,52 @@ PRESETS = {
             height=64,
             width=64,
             # pixels have no noise and shapes are learned exactly, so that faint sprites can be told
-            evidence=2800.0,
+            evidence=4000.0,
             scale_prior=(-0.5, 0.2),
         ),
         training=replace(
             SPRITES.training,
-            iterations=1500,
-            sigma_factor=((0.0, 2.5), (0.1, 2.5), (0.5, 1.0), (1.0, 1.0)),
+            iterations=1000,
+            # nearly hidden sprites pay little, so presence gets cheaper once shapes are known
+            prior_odds=(
+                (0.0, 10.0),
+                (0.05, 10.0),
+                (0.12, 2e-3),
+                (0.4, 1e-4),
+                (0.7, 1e-4),
+                (0.85, 3e-3),
+                (1.0, 3e-3),
+            ),
+            sigma_factor=((0.0, 3.0), (0.1, 3.0), (0.5, 1.0), (1.0, 1.0)),
+        ),
+    ),
+    # bright and dark digits in any colour on patches of photographs
+    "photos": replace(
+        SPRITES,
+        scenes=replace(
+            DAIR.scenes,
+            channels=3,
+            backdrop="photos",
+            colour="contrast",
+            compose="over",
+            train_size=20_000,
+        ),
+        model=replace(
+            SPRITES.model, steps=4, background="smooth", sigma=0.2, scale_prior=(-0.4, 0.1)
+        ),
+        training=replace(
+            SPRITES.training,
+            iterations=800,
+            learning_rate=((0.0, 1e-4), (0.04, 1.5e-3), (0.7, 1.5e-3), (1.0, 2e-5)),
+            # what photographs show beside the digits must not pay, so presence gets very dear
+            prior_odds=(
+                (0.0, 10.0),
+                (0.05, 10.0),
+                (0.12, 1e-6),
+                (0.2, 1e-6),
+                (0.4, 1e-30),
+                (1.0, 1e-30),
+            ),
         ),
     ),
     # whole pictures of any size, as they are; see docs/own-images.md

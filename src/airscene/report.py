@@ -35,7 +35,8 @@ class ReportData:
             `bound_samples`, `bound_scenes` (how many of the scenes, the first ones, the bound is
             over), `images_per_second`, `count_histogram` (scenes by inferred count) and, where the
             truth is known, `count_accuracy`, `count_mean_absolute_error`, `count_confusion` (scenes
-            by true and inferred count), `box_mean_iou`, `box_ap50`, `mask_ari`, `mask_iou`.
+            by true and inferred count), `box_mean_iou`, `box_f1`, `box_ap50`, `mask_ari`,
+            `mask_iou`.
         stages: pairs of a training iteration and what the model then infers from the same scenes.
         windows: attention windows x0, y0, x1, y1 in pixels of the M evaluated scenes, NaN where a
             step was not used, with shape (M, N, 4); None of a model without objects.
@@ -198,6 +199,12 @@ HEADLINE = (
         "{:.3f}",
         "Box overlap (IoU)",
         "shared area of inferred and true boxes over their joint area; 1 is perfect",
+    ),
+    (
+        "box_f1",
+        "{:.3f}",
+        "Boxes found (F1)",
+        "mean of the shares of true boxes found and of found boxes that are right; 1 is perfect",
     ),
     (
         "box_ap50",

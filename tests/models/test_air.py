@@ -14,7 +14,7 @@ from airscene.counts import (
     truncated_geometric,
 )
 from airscene.estimators import Evidence, expected_bound
-from airscene.models.air import AIR, AIRConfig, Inference, scale_of
+from airscene.models.air import AIR, ODDS_UNIT, AIRConfig, Inference, scale_of
 
 BATCH, STEPS, HEIGHT, WIDTH, WHAT = 4, 3, 10, 12, 2
 CPU = torch.device("cpu")
@@ -420,17 +420,43 @@ def test_what_a_step_finds_counts_though_an_earlier_one_found_nothing(tiny_confi
     torch.testing.assert_close(canvas, found.scene.canvas(present))
 
 
-@pytest.mark.parametrize(
-    ("feedback", "sample", "ordered"),
-    [("none", False, False), ("residual", True, False), ("residual", False, True)],
-)
-def test_only_means_of_a_model_with_feedback_have_the_present_first(
-    tiny_config, monkeypatch, feedback, sample, ordered
+@pytest.mark.parametrize("compositor", ["sum", "over"])
+def test_the_presence_of_feedback_weighs_what_an_object_gains(
+    tiny_config, double, monkeypatch, compositor
 ):
-    calls = []
-    monkeypatch.setattr(Inference, "present_first", lambda found: calls.append(found) or found)
-    AIR(dataclasses.replace(tiny_config, feedback=feedback)).infer(images(), sample=sample)
-    assert bool(calls) == ordered
+    """With a weight of 1 and a network that says nothing, presence has its exact log odds.
+
+    These are what the objects so far and the next one score, less what those before it score.
+    """
+    torch.manual_seed(0)
+    config = dataclasses.replace(
+        tiny_config, feedback="residual", compositor=compositor, background="constant"
+    )
+    air = AIR(config)
+    air.log_odds.fill_(-0.7)
+    last = air.attend[-1]
+    with torch.no_grad():
+        air.odds_weight.fill_(ODDS_UNIT)
+        last.weight[0], last.bias[0] = 0.0, 0.0
+    monkeypatch.setattr(Inference, "present_first", lambda found: found)
+    found = air(images(), noise_for())
+    torch.testing.assert_close(found.posterior.logits, found.score().diff(dim=0).T)
+    reached = torch.autograd.grad(found.posterior.logits.sum(), air.parameters(), allow_unused=True)
+    names = [name for name, _ in air.named_parameters()]
+    parts = {n.split(".")[0] for n, grad in zip(names, reached, strict=True) if grad is not None}
+    assert parts == {"odds_weight", "attend", "attention"}  # what is painted gets none
+
+
+@pytest.mark.parametrize("compositor", ["sum", "over"])
+def test_with_feedback_the_steps_that_found_an_object_come_first(tiny_config, compositor):
+    torch.manual_seed(0)
+    air = AIR(dataclasses.replace(tiny_config, feedback="residual", compositor=compositor))
+    with torch.no_grad():
+        air.attend[-1].weight[0] *= 1000  # so that presence differs from step to step
+        air.odds_weight.zero_()
+    logits = air(images(batch=64), noise_for(64, 4)).posterior.logits
+    present = (logits > 0).int()
+    assert (present.diff(dim=1) <= 0).all() and 0 < present.float().mean() < 1
 
 
 @pytest.mark.parametrize("feedback", ["none", "residual"])

@@ -56,7 +56,7 @@ def test_a_neighbour_of_another_colour_is_not_alike():
     left = torch.zeros(1, 3, SIZE, SIZE)
     left[:, 0, :, :13] = 0.8  # red in the middle, green beside it
     left[:, 1, :, 13:] = 0.8
-    alike, weight = likeness(left, torch.ones(1, 1, SIZE, SIZE))
+    alike, weight = likeness(left, left, torch.ones(1, 1, SIZE, SIZE))
     assert alike[..., :13].min() > 0.9 and alike[..., 13:].max() < 0.01
     assert weight.sum().item() == pytest.approx(1) and weight[..., 13:].sum() < 0.01
 
@@ -64,13 +64,25 @@ def test_a_neighbour_of_another_colour_is_not_alike():
 def test_what_other_objects_explain_is_not_alike():
     seen = torch.ones(1, 1, SIZE, SIZE)
     seen[..., :5] = 0
-    alike, weight = likeness(torch.full((1, 1, SIZE, SIZE), 0.5), seen)
+    grey = torch.full((1, 1, SIZE, SIZE), 0.5)
+    alike, weight = likeness(grey, grey, seen)
     assert not alike[..., :5].any() and not weight[..., :5].any() and alike[..., 5:].min() > 0.9
 
 
 def test_where_nothing_is_left_nothing_is_alike():
-    alike, weight = likeness(torch.zeros(1, 3, SIZE, SIZE), torch.ones(1, 1, SIZE, SIZE))
+    left = torch.zeros(1, 3, SIZE, SIZE)
+    alike, weight = likeness(left + 0.5, left, torch.ones(1, 1, SIZE, SIZE))
     assert alike.max() < 1e-3 and weight.isfinite().all()
+
+
+def test_an_object_is_alike_all_over_whatever_it_hides():
+    behind = torch.linspace(0, 0.6, SIZE).expand(1, 1, SIZE, SIZE)
+    image = behind.clone()
+    image[..., 6:14, 4:16] = 0.9
+    alike, _ = likeness(image, image - behind, torch.ones(1, 1, SIZE, SIZE))
+    assert alike[..., 6:14, 4:16].min() > 0.9
+    alike[..., 6:14, 4:16] = 0
+    assert alike.max() < 1e-3
 
 
 @pytest.mark.parametrize("name", ["disc", "bar"])

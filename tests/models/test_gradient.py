@@ -54,23 +54,23 @@ def difference(air: AIR, scene, direction: list[torch.Tensor]) -> float:
     return (values[0] - values[1]) / (2 * STEP)
 
 
-def freeze_canvas(monkeypatch, air: AIR, scene) -> None:
-    """Lets every later pass read what the canvas leaves now, whatever it paints then."""
-    after, forward, views = View.after, air.forward, []
+def freeze(monkeypatch, air: AIR, scene, owner: type, name: str) -> None:
+    """Lets a method give in every later pass what it gives in this one."""
+    method, forward, found = getattr(owner, name), air.forward, []
 
-    def record(view, layer):
-        views.append(after(view, layer))
-        return views[-1]
+    def record(*inputs):
+        found.append(method(*inputs))
+        return found[-1]
 
     with monkeypatch.context() as patch:
-        patch.setattr(View, "after", record)
+        patch.setattr(owner, name, record)
         forward(*scene)
-    assert len(views) == air.config.steps
+    assert len(found) == air.config.steps
 
     def frozen(*inputs):
-        left = iter(views)
+        left = iter(found)
         with monkeypatch.context() as patch:
-            patch.setattr(View, "after", lambda view, layer: next(left))
+            patch.setattr(owner, name, lambda *_: next(left))
             return forward(*inputs)
 
     monkeypatch.setattr(air, "forward", frozen)
@@ -82,11 +82,12 @@ def test_the_gradient_of_air_is_the_derivative_of_its_bound(model, scene):
 
 
 def test_the_gradient_of_dair_leaves_out_the_way_through_the_canvas(model, scene, monkeypatch):
-    """It is the derivative with the canvas held fixed, and not that of the bound."""
+    """It is the derivative with the canvas and the odds of presence held fixed."""
     air = model("residual")
     torch.manual_seed(2)
     by_autograd, by_difference = slopes(air, scene)
     assert abs(by_autograd - by_difference) > 0.01 * abs(by_difference)
-    freeze_canvas(monkeypatch, air, scene)
+    freeze(monkeypatch, air, scene, View, "after")
+    freeze(monkeypatch, air, scene, AIR, "_odds")
     torch.manual_seed(2)
     assert slopes(air, scene) == pytest.approx((by_autograd, by_autograd), rel=1e-6)

@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from airscene.config import Config, TrainingConfig
 from airscene.data import SceneConfig, Scenes, compose_split, save_scenes
 from airscene.errors import UserError
+from airscene.metrics import count_confusion
 from airscene.models.air import AIRConfig
 from airscene.runs import (
     check_folder,
@@ -20,6 +21,7 @@ from airscene.runs import (
     load_run,
     make_sources,
     report_run,
+    save_evaluation,
     train_run,
 )
 from airscene.runs import test_scenes as held_out_scenes
@@ -181,7 +183,7 @@ WRONG = {
     "elbo": ["x", [1.0], {}, float("nan"), 10**400],
     "scenes": [None, -1, 0.5, 2**60],
     "count_histogram": [None, 3, [], [-1], [[1]], [0.5], [10**30]],
-    "count_confusion": [None, [1], [[1, 2]], [[1, 2], [3]], [["x"]], [[10**30]]],
+    "count_confusion": [None, [1], [[1], [2]], [[1, 2], [3]], [["x"]], [[10**30]]],
     "weights": [None, 1],
 }
 
@@ -201,6 +203,18 @@ def test_a_damaged_evaluation_is_made_anew_for_the_report(grey, tmp_path, change
     made = report_run(run, held_out_scenes(run))
     assert made == json.loads((folder / "evaluation.json").read_text())
     assert made["data"] == "held-out" and made["scenes"] == 32
+
+
+@pytest.mark.parametrize("counts", [[0, 0, 0], [0, 1, 2], [0, 2, 5]])
+def test_the_report_shows_the_evaluation_that_was_saved(grey, tmp_path, monkeypatch, counts):
+    """Whatever is counted: a table of counts has more columns than rows where too many are."""
+    monkeypatch.setattr("airscene.runs.results.write_report", lambda data, path: data.evaluation)
+    run = load_run(shutil.copytree(grey, tmp_path / "run"))
+    scenes = held_out_scenes(run)[:8]
+    confusion = count_confusion(torch.tensor([0, 1, 1]), torch.tensor(counts)).tolist()
+    saved = evaluate_run(run, scenes) | {"count_confusion": confusion, "scenes": 7}
+    save_evaluation(run, saved)
+    assert report_run(run, scenes) == saved
 
 
 def test_scenes_of_another_size_than_the_models_are_refused(grey, tmp_path):

@@ -10,10 +10,15 @@ over what. While the network runs, every earlier presence is one, so a single un
 steps holds the latents and the painted objects of every count n ≤ N.
 
 With feedback, a step reads not the image but what the canvas painted so far leaves of it. This is a
-variant of the paper's DAIR (section 3.2): it has no LSTM, and its search starts from ink. No
-gradient passes through that canvas, because training was unstable with it. So the gradient of DAIR
-is truncated: it is the derivative of the bound with the canvas that each step reads held fixed.
-That of AIR is the whole derivative.
+variant of the paper's DAIR (section 3.2): it has no LSTM, and its search starts from ink. Whether
+an object is there is decided after it was painted: to the network's logit, a learned multiple of
+its log odds given its latents is added. These are what the object gains in log-likelihood, less the
+KL of its latents, plus the log odds of the prior. The steps that found an object then come before
+those that found none (`Inference.present_first`).
+
+No gradient passes through that canvas, because training was unstable with it, nor through those
+odds. So the gradient of DAIR is truncated: it is the derivative of the bound with the canvas that
+each step reads, and the odds, held fixed. That of AIR is the whole derivative.
 """
 
 import math
@@ -23,7 +28,7 @@ from typing import Annotated, Literal, NamedTuple, cast
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.distributions import Normal
+from torch.distributions import Normal, kl_divergence
 
 from airscene import counts, layers, spatial
 from airscene.compositors import COMPOSITORS, Composition, CompositorName, Layers
@@ -53,6 +58,9 @@ MEAN, STD = Range(-20, 20), Range(1e-6, 20)  # of where before squashing
 SIGMA = 0.3  # of a model that is built before any picture was seen
 START_SHIFT_STD = 0.3  # of a window's centre before squashing
 EDGE = 0.99  # how far towards the border a centre that was found may lie, for its atanh
+
+ODDS_UNIT = 10.0  # nats, in which the log odds of presence are weighed
+START_ODDS_WEIGHT = 0.1  # of them
 
 MARGIN = 2  # pixels of a patch that its window leaves free, for windows between two pixels
 WIDE = {False: 6, True: 2}
@@ -191,6 +199,8 @@ class AIR(Model[AIRConfig]):
         encoder, decoder = LOOKS["surface" if self.compositor.opaque else c.feedback]
         self.encoder = encoder(c.channels, c.glimpse, c.hidden, c.what)
         self.decoder = decoder(c.channels, c.glimpse, c.hidden, c.what)
+        if c.feedback == "residual":
+            self.odds_weight = nn.Parameter(torch.tensor(START_ODDS_WEIGHT))
         self.log_odds: Tensor
         self.register_buffer("log_odds", torch.zeros(()))
         self._start_calm()
@@ -225,11 +235,13 @@ class AIR(Model[AIRConfig]):
             latents = torch.cat([step.where, step.what], -1)
             if self.config.feedback == "residual":
                 painted.append(self.paint(step.where.unsqueeze(1), step.what.unsqueeze(1)))
-                view = view.after(painted[-1])
+                view, gain = view.after(painted[-1])
+                odds = self._odds(step, gain).unsqueeze(-1) / ODDS_UNIT
+                steps[-1] = step._replace(logit=step.logit + self.odds_weight * odds)
         logits, q_where, q_what, where, what = zip(*steps, strict=True)
         where, what = torch.stack(where, 1), torch.stack(what, 1)
         objects = Layers.join(painted) if painted else self.paint(where, what)
-        return Inference(
+        found = Inference(
             posterior=CountPosterior(torch.cat(logits, -1)),
             q_where=_stack(q_where),
             q_what=_stack(q_what),
@@ -241,6 +253,7 @@ class AIR(Model[AIRConfig]):
             scene=Composition(image, behind, objects, self.compositor, self.sigma),
             prior=self.prior(len(steps)),
         )
+        return found.present_first() if painted else found
 
     @torch.no_grad()
     def infer(
@@ -251,9 +264,6 @@ class AIR(Model[AIRConfig]):
         sample: bool = False,
     ) -> Inference:
         """The posterior over scenes: its means, or one sample.
-
-        The means of a model with feedback have the objects that are present first; see
-        `Inference.present_first`.
 
         Args:
             image: images in [0, 1], shape (B, C, H, W).
@@ -268,8 +278,7 @@ class AIR(Model[AIRConfig]):
             device=image.device,
         )
         scene_noise = draw(len(image), self.background.latents, device=image.device)
-        found = self(image, noise, scene_noise)
-        return found if sample or self.config.feedback == "none" else found.present_first()
+        return self(image, noise, scene_noise)
 
     def reconstruct(
         self, image: Float[Tensor, "batch channels height width"], steps: int | None = None
@@ -407,6 +416,19 @@ class AIR(Model[AIRConfig]):
         scale, shift = loc.split([1, 2], -1)
         loc = torch.cat([scale, shift + (EDGE * centre).atanh()], -1)
         return logit, normal(loc, spread(std))
+
+    @torch.no_grad()
+    def _odds(self, step: "_Step", gain: Float[Tensor, "batch"]) -> Float[Tensor, "batch"]:
+        """The log odds in nats that a step's object is there, given its latents.
+
+        Args:
+            step: what was inferred of the object.
+            gain: by how much the object lowers the squared error.
+        """
+        prior = self.prior(1)
+        cost = kl_divergence(step.q_where, prior.where).sum(-1)
+        cost = cost + kl_divergence(step.q_what, prior.what).sum(-1)
+        return gain / (2 * self.sigma.square()) - cost + self.log_odds
 
     @torch.no_grad()
     def _start_calm(self) -> None:

@@ -64,8 +64,9 @@ class View:
         """
         if self.seen is None:
             return _crop([self.left, self.image], window, size, patch)
-        left, seen = self._crop_apart([self.left, self.seen], window, size, patch)
-        return torch.cat([left, _silhouette(left, seen)[0]], 1)
+        parts = [self.image, self.left, self.seen]
+        image, left, seen = self._crop_apart(parts, window, size, patch)
+        return torch.cat([left, _silhouette(image, left, seen)[0]], 1)
 
     def glimpse(self, window: Float[Tensor, "batch 3"], size: int, patch: Patch) -> Tensor:
         """What is left in a window, shape (B, C, size, size); see `glance` for the arguments."""
@@ -81,29 +82,30 @@ class View:
             its colour, shape (B, C).
         """
         assert self.seen is not None
-        parts = [self.left, self.image, self.seen]
-        left, image, seen = self._crop_apart(parts, window, size, patch)
-        silhouette, weight = _silhouette(left, seen)
+        parts = [self.image, self.left, self.seen]
+        image, left, seen = self._crop_apart(parts, window, size, patch)
+        silhouette, weight = _silhouette(image, left, seen)
         return silhouette, (weight * image).sum((2, 3))
 
-    def after(self, layer: Layers) -> View:
-        """The view when one more object is explained.
+    def after(self, layer: Layers) -> tuple[View, Tensor]:
+        """The view when one more object is explained, and what this gains.
 
         Args:
             layer: one object of each scene, N = 1.
+
+        Returns:
+            The view, and by how much the object lowers the squared error, shape (B,), without
+            gradient.
         """
-        place, paint = layer.corner[:, 0], layer.paint[:, 0].detach()
-        if self.seen is None or layer.opacity is None:
-            return replace(self, left=layers.added(self.left, place, -paint))
-        opacity = layer.opacity[:, 0].detach()
-        size = layers.size_of(paint)
-        seen = layers.cut(self.seen, place, size)
-        change = seen * (paint - opacity * layers.cut(self.behind, place, size))
-        return replace(
-            self,
-            left=layers.added(self.left, place, -change),
-            seen=layers.added(self.seen, place, -seen * opacity),
-        )
+        place, change = layer.corner[:, 0], layer.paint[:, 0].detach()
+        size, seen = layers.size_of(change), self.seen
+        if seen is not None and layer.opacity is not None:
+            opacity, part = layer.opacity[:, 0].detach(), layers.cut(seen, place, size)
+            change = part * (change - opacity * layers.cut(self.behind, place, size))
+            seen = layers.added(seen, place, -part * opacity)
+        left = layers.cut(self.left, place, size)
+        gain = (change * (2 * left - change)).flatten(1).sum(1)
+        return replace(self, left=layers.added(self.left, place, -change), seen=seen), gain
 
     def _crop_apart(
         self, canvases: list[Tensor], window: Tensor, size: int, patch: Patch
@@ -113,9 +115,9 @@ class View:
         return found.split([canvas.shape[1] for canvas in canvases], 1)
 
 
-def _silhouette(left: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
+def _silhouette(image: Tensor, left: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
     """The likeness as networks read it, from -`CLEAR` to `CLEAR`, and its weights."""
-    alike, weight = likeness(left, seen)
+    alike, weight = likeness(image, left, seen)
     return CLEAR * (2 * alike - 1), weight
 
 

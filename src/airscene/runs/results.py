@@ -91,7 +91,7 @@ def _is_figure(name: str, value: Any) -> bool:
         return _are_counts(value)
     if name == "count_confusion":
         return isinstance(value, list) and all(
-            _are_counts(row) and len(row) == len(value) for row in value
+            _are_counts(row) and len(row) == len(value[0]) >= len(value) for row in value
         )
     if name in NUMBERS_OF:
         return type(value) is int and 0 <= value < MOST

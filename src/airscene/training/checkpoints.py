@@ -18,6 +18,7 @@ from airscene.files import check_regular, is_number, write_whole
 
 FORMAT = "airscene-1"
 CORRECTED = re.compile(r"\b(encoder|decoder)\.(\d)")
+ADDED = "odds_weight", ".coarse."  # parts of names that the last release did not have
 ADAM = ("step", "exp_avg", "exp_avg_sq")  # what the optimiser keeps for each parameter
 
 
@@ -131,8 +132,8 @@ def is_checkpoint(path: Path) -> bool:
 def upgraded(found: dict[str, Tensor], expected: dict[str, Tensor]) -> dict[str, Tensor]:
     """Tensors of the last release under the names that they have now; others as they are.
 
-    DAIR's encoder and decoder were what now corrects a coarse path (`airscene.models.appearance`).
-    With a coarse path of zeros they compute what they did.
+    DAIR's encoder and decoder were what now corrects a coarse path (`airscene.models.appearance`),
+    and presence did not weigh what an object gains. With zeros for both, it computes what it did.
 
     Args:
         found: tensors by name.
@@ -142,10 +143,14 @@ def upgraded(found: dict[str, Tensor], expected: dict[str, Tensor]) -> dict[str,
         name if name in expected else CORRECTED.sub(r"\1.correction.\2", name): value
         for name, value in found.items()
     }
-    if renamed.keys() == found.keys() or not renamed.keys() <= expected.keys():
-        return found
-    coarse = {name: torch.zeros_like(v) for name, v in expected.items() if ".coarse." in name}
-    return coarse | renamed
+    added = ADDED if renamed.keys() != found.keys() else ADDED[:1]
+    zeros = {
+        name: torch.zeros_like(value)
+        for name, value in expected.items()
+        if name not in renamed and any(part in name for part in added)
+    }
+    whole = zeros | renamed
+    return whole if whole.keys() == expected.keys() else found
 
 
 def check_tensors(path: Path, found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
