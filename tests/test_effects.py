@@ -16,6 +16,7 @@ from airscene.ranges import flag_of
 
 AIR, DAIR, DRAW = PRESETS["digits"], PRESETS["dair"], PRESETS["draw"]
 OBJECT = PRESETS["object3d"]
+WHOLE = PRESETS["whole"]
 FRESH = replace(AIR, training=replace(AIR.training, fresh=True))
 BERNOULLI = replace(DRAW, model=replace(DRAW.model, likelihood="bernoulli"))
 ONE = replace(AIR, scenes=SceneConfig(counts=(1,)))
@@ -62,6 +63,9 @@ CASES = [
     ("--model.sigma", BERNOULLI, False, "bernoulli has no spread", DRAW, False),
     ("--model.lstm", DAIR, False, "residual has no LSTM", AIR, False),
     ("--model.lstm", DAIR, True, "residual has no LSTM", DRAW, True),
+    ("--model.channels", WHOLE, True, "has one channel", None, True),
+    ("--model.width", AIR, True, "that of the pictures", WHOLE, True),
+    ("--estimator", WHOLE, True, "sums out all presences", AIR, True),
 ]
 
 
@@ -104,6 +108,7 @@ def test_flags_that_matter_pass_together(name, has_data):
     idle |= {"--training.sigma-factor"} if name == "draw" else set()
     drawn = {flag_of("--scenes.", field.name) for field in fields(config.scenes)}
     idle |= drawn - {"--scenes.canvas"} if name == "object3d" else set()
+    idle |= {"--estimator"} if name == "whole" else set()
     idle |= {f"--model.{name}".replace("_", "-") for name in config.model.idle()}
     check_effects(config, frozenset(f for f in flags if not f.startswith(tuple(idle))), has_data)
 

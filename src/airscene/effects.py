@@ -51,7 +51,12 @@ RULES = (
         "with --data no scenes are composed; leave it out",
     ),
     Rule(
-        lambda config, has_data: has_data,
+        lambda config, has_data: kind_of(config.model).whole,
+        ("--model.channels",),
+        "what is prepared of pictures has one channel; leave it out",
+    ),
+    Rule(
+        lambda config, has_data: has_data and not kind_of(config.model).whole,
         ("--model.height", "--model.width", "--model.channels"),
         "the canvas is that of the pictures in --data; leave it out",
     ),
@@ -123,6 +128,11 @@ RULES = (
             if field.name not in ("canvas", "train_size", "test_size")
         ),
         "scenes of the preset object3d hold one object each, in colour; leave it out",
+    ),
+    Rule(
+        lambda config, has_data: kind_of(config.model).whole,
+        ("--estimator", "--estimation."),
+        "{model} sums out all presences exactly, without an estimator; leave it out",
     ),
     *(_unread(field.name) for field in fields(EstimationConfig)),
 )

@@ -8,9 +8,11 @@ from torch import Tensor
 from airscene.data import Scenes
 from airscene.detections import Detections, detect
 from airscene.figures import Parts, View
+from airscene.labelling import detect_whole
 from airscene.models.air import AIR
 from airscene.models.draw import DRAW
 from airscene.models.rendered import Rendered
+from airscene.models.whole import WholeAIR
 from airscene.spatial import window_box
 
 SCENES, MISTAKES = 8, 8  # of a picture
@@ -57,6 +59,16 @@ def of_objects(model: AIR, scenes: Scenes) -> dict[str, Any]:
         return shown
     view = view_of(scenes[wrong].pixels().cpu(), found[wrong])
     return shown | {"mistakes": (view, scenes.count[wrong].numpy())}
+
+
+def of_whole(model: WholeAIR, scenes: Scenes) -> dict[str, Any]:
+    """What a model of whole pictures finds in the first few crops.
+
+    Returns:
+        `parts` of `ReportData`.
+    """
+    few = scenes[telling(scenes)]
+    return {"parts": _parts(few, detect_whole(model, few.pixels()))}
 
 
 def _parts(scenes: Scenes, found: Detections) -> Parts:

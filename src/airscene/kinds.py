@@ -16,14 +16,17 @@ from airscene.data import Composes, Scenes, load_composer
 from airscene.data.mnist import Split
 from airscene.data.rendered import RenderedScenes
 from airscene.detections import Detections, detect
+from airscene.labelling import detect_whole
 from airscene.models.air import AIR, AIRConfig
 from airscene.models.base import Model, ModelConfig
 from airscene.models.draw import DRAW, DRAWConfig
 from airscene.models.rendered import Rendered, RenderedConfig
+from airscene.models.whole import WholeAIR
+from airscene.models.whole_config import WholeConfig
 from airscene.painters.by_name import PAINTERS
 from airscene.placements import Placements, place
 from airscene.seeds import Purpose, global_stream
-from airscene.training.objectives import AIRObjective, BoundObjective, Objective
+from airscene.training.objectives import AIRObjective, BoundObjective, Objective, WholeObjective
 from airscene.training.rendered import RenderedObjective
 
 
@@ -40,6 +43,10 @@ class Kind:
         findings: what the report shows of a trained model on scenes, as fields of `ReportData`.
         detect: finds up to so many objects in images of shape (M, C, H, W), or up to the model's
             own N; None where the models have no objects.
+        composer: makes what composes the scenes of a configuration and a split.
+        place: finds kind and pose of the objects in images, where the models know 3D scenes.
+        samples: importance samples of the tighter bound in an evaluation.
+        whole: whether pictures are taken as they are, of any size, and crops of them learned from.
     """
 
     name: str
@@ -51,6 +58,8 @@ class Kind:
     detect: Callable[[Any, Tensor, int | None], Detections] | None
     composer: Callable[[Config, Split, Path | None], Composes]
     place: Callable[[Any, Tensor], Placements] | None = None
+    samples: int = 100
+    whole: bool = False
 
 
 def sprites(config: Config, split: Split, data_dir: Path | None) -> Composes:
@@ -96,6 +105,18 @@ ROWS = (
         detect=None,
         composer=rendered,
         place=place,
+    ),
+    Kind(
+        name="whole",
+        title="AIR of whole pictures",
+        config=WholeConfig,
+        build=WholeAIR,
+        objective=WholeObjective,
+        findings=findings.of_whole,
+        detect=detect_whole,
+        composer=sprites,
+        samples=5,  # a pass of many crops is slow, and the bound is no measure of counts
+        whole=True,
     ),
 )
 

@@ -7,6 +7,7 @@ from airscene.data import SceneConfig
 from airscene.models.air import AIRConfig
 from airscene.models.draw import DRAWConfig
 from airscene.models.rendered import RenderedConfig
+from airscene.models.whole_config import WholeConfig
 
 # Windows of DAIR touch objects from the start, so that no digit is split while presence is cheap;
 # presence then gets dear before the windows have settled, so that leftovers are not counted.
@@ -186,6 +187,25 @@ PRESETS = {
                 (0.4, 1e-30),
                 (1.0, 1e-30),
             ),
+        ),
+    ),
+    # whole pictures of any size, as they are; see docs/own-images.md
+    "whole": Config(
+        model=WholeConfig(),
+        training=TrainingConfig(
+            iterations=400,
+            batch=24,
+            learning_rate=((0.0, 1e-4), (0.1, 3e-3), (0.6, 3e-3), (1.0, 2e-5)),
+            prior_odds=(
+                (0.0, 10.0),
+                (0.1, 10.0),
+                (0.35, 2e-2),
+                (0.6, 2e-2),
+                (0.8, 0.1),
+                (1.0, 0.1),
+            ),
+            validate_every=100,
+            snapshots=12,
         ),
     ),
     # the paper's baseline (Gregor et al. 2015)

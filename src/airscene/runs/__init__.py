@@ -1,5 +1,6 @@
 """A run: the folder that one training fills, and what can be done with it afterwards."""
 
+from airscene.runs.crops import with_object_size
 from airscene.runs.folder import (
     CONFIG,
     EVALUATION,
@@ -22,6 +23,7 @@ from airscene.runs.sources import (
     test_scenes,
 )
 from airscene.runs.train import make_accelerator, train_run
+from airscene.runs.whole import find_in, infer_whole
 
 __all__ = [
     "CONFIG",
@@ -35,7 +37,9 @@ __all__ = [
     "composed",
     "differences",
     "evaluate_run",
+    "find_in",
     "holds_run",
+    "infer_whole",
     "load_record",
     "load_run",
     "load_shrunk",
@@ -48,4 +52,5 @@ __all__ = [
     "save_evaluation",
     "test_scenes",
     "train_run",
+    "with_object_size",
 ]

@@ -12,6 +12,7 @@ from airscene.data.mnist import Split
 from airscene.errors import UserError
 from airscene.evidence import PICTURES
 from airscene.kinds import kind_of
+from airscene.runs.crops import held_out_crops, test_crops, whole_pictures
 from airscene.runs.pictures import Pictures, held_out, load_own, split_pictures
 from airscene.runs.run import Run
 from airscene.training.loop import Sources
@@ -38,7 +39,8 @@ def make_sources(
         UserError: the data cannot be had.
     """
     if config.data:
-        pictures = pictures or split_pictures(config)
+        if pictures is None:
+            config, pictures = own_pictures(config)
         stream = FixedScenes(pictures.train.to(device))
         return fitted(config, pictures.train), Sources(stream, pictures.held_out)
     _warn_of_small_n(config)
@@ -46,6 +48,20 @@ def make_sources(
     validation = composed(replace(config, scenes=few), "test", VALIDATION_SEED, data_dir)
     sources = Sources(_stream(config, data_dir, device), validation)
     return fitted(config, validation), sources
+
+
+def own_pictures(config: Config) -> tuple[Config, Pictures]:
+    """The user's pictures, and the configuration with how they are prepared.
+
+    Args:
+        config: what is to be trained on them.
+
+    Raises:
+        UserError: they cannot be read, or there are too few of them.
+    """
+    if kind_of(config.model).whole:
+        return whole_pictures(config)
+    return config, split_pictures(config)
 
 
 def test_scenes(run: Run, data: Path | None = None, data_dir: Path | None = None) -> Scenes:
@@ -62,6 +78,8 @@ def test_scenes(run: Run, data: Path | None = None, data_dir: Path | None = None
     if data is None:
         return own_scenes(run, None, data_dir)
     model = run.config.model
+    if kind_of(model).whole:
+        return test_crops(run.config, data)
     scenes, _, _ = load_own(data, (model.height, model.width), run.white)
     if scenes.image.shape[1] != model.channels:
         raise UserError(
@@ -82,7 +100,8 @@ def own_scenes(run: Run, moved: Path | None = None, data_dir: Path | None = None
         UserError: the scenes cannot be had.
     """
     if run.config.data:
-        return _fitting(held_out(run.config, run.path, moved), run)
+        read = held_out_crops if kind_of(run.config.model).whole else held_out
+        return _fitting(read(run.config, run.path, moved), run)
     if moved:
         raise UserError(
             f"--data {moved} has no effect: {run.path} was trained on composed scenes, which are "
