@@ -16,9 +16,9 @@ test: $(VENV)/.installed-test opengl
 # The library with which MuJoCo draws without a screen; where it cannot be installed, tests that draw are skipped.
 opengl:
 	@ldconfig -p 2>/dev/null | grep -q libOSMesa || \
-	if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; \
-	then apt-get update -qq && apt-get install -y -qq libosmesa6 >/dev/null; \
-	else echo "not found: libOSMesa (Debian, Ubuntu: sudo apt-get install libosmesa6)"; fi
+	{ command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ] && \
+	apt-get update -qq && apt-get install -y -qq libosmesa6 >/dev/null; } || \
+	echo "not found: libOSMesa (Debian, Ubuntu: sudo apt-get install libosmesa6)"
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff check
