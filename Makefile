@@ -5,13 +5,20 @@ TORCH ?= torch==2.13.0
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test check docs clean
+.PHONY: demo test opengl check docs clean
 
 demo: $(VENV)/.installed
 	$(BIN)/airscene train --preset digits --out runs/demo --overwrite
 
-test: $(VENV)/.installed-test
+test: $(VENV)/.installed-test opengl
 	$(BIN)/python -m pytest
+
+# The library with which MuJoCo draws without a screen; where it cannot be installed, tests that draw are skipped.
+opengl:
+	@ldconfig -p 2>/dev/null | grep -q libOSMesa || \
+	{ command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ] && \
+	apt-get update -qq && apt-get install -y -qq libosmesa6 >/dev/null; } || \
+	echo "not found: libOSMesa (Debian, Ubuntu: sudo apt-get install libosmesa6)"
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff check

@@ -15,6 +15,10 @@ SHAPED = (
     "estimators",
     "metrics",
     "detections",
+    "painters.base",
+    "painters.differences",
+    "painters.raycast",
+    "placements",
 )
 
 # Before anything imports airscene. The modules above these hold no shaped types, and are called in

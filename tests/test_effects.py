@@ -15,6 +15,8 @@ from airscene.presets import PRESETS
 from airscene.ranges import flag_of
 
 AIR, DAIR, DRAW = PRESETS["digits"], PRESETS["dair"], PRESETS["draw"]
+OBJECT = PRESETS["object3d"]
+WHOLE = PRESETS["whole"]
 FRESH = replace(AIR, training=replace(AIR.training, fresh=True))
 BERNOULLI = replace(DRAW, model=replace(DRAW.model, likelihood="bernoulli"))
 ONE = replace(AIR, scenes=SceneConfig(counts=(1,)))
@@ -47,7 +49,10 @@ CASES = [
     ("--training.fresh", AIR, True, "no scenes are composed", AIR, False),
     ("--training.no-fresh", AIR, True, "no scenes are composed", AIR, False),
     ("--training.prior-odds", DRAW, False, "DRAW infers no count", AIR, True),
-    ("--training.sigma-factor", DRAW, False, "DRAW infers no count", AIR, True),
+    ("--training.prior-odds", OBJECT, False, "rendered scene infers no count", AIR, True),
+    ("--training.sigma-factor", DRAW, False, "DRAW has one sigma throughout", OBJECT, True),
+    ("--scenes.source", OBJECT, False, "hold one object each", AIR, False),
+    ("--scenes.counts", OBJECT, False, "hold one object each", AIR, False),
     ("--estimator", DRAW, True, "DRAW infers no count", VIMCO, True),
     ("--estimation.samples", DRAW, False, "DRAW infers no count", VIMCO, False),
     ("--estimation.samples", CONCRETE, False, "--estimator vimco, iwae, rws alone", VIMCO, False),
@@ -58,6 +63,9 @@ CASES = [
     ("--model.sigma", BERNOULLI, False, "bernoulli has no spread", DRAW, False),
     ("--model.lstm", DAIR, False, "residual has no LSTM", AIR, False),
     ("--model.lstm", DAIR, True, "residual has no LSTM", DRAW, True),
+    ("--model.channels", WHOLE, True, "has one channel", None, True),
+    ("--model.width", AIR, True, "that of the pictures", WHOLE, True),
+    ("--estimator", WHOLE, True, "sums out all presences", AIR, True),
 ]
 
 
@@ -96,8 +104,11 @@ def test_flags_that_matter_pass_together(name, has_data):
     idle |= {"--scenes.contrast", "--scenes.visible"}
     idle |= set() if BACKDROPS[config.scenes.backdrop].has_level else {"--scenes.background"}
     idle |= {"--scenes.", "--training.fresh"} if has_data else set()
-    counted = {"--estimator", "--training.prior-odds", "--training.sigma-factor"}
-    idle |= counted if name == "draw" else set()
+    idle |= {"--estimator", "--training.prior-odds"} if name in ("draw", "object3d") else set()
+    idle |= {"--training.sigma-factor"} if name == "draw" else set()
+    drawn = {flag_of("--scenes.", field.name) for field in fields(config.scenes)}
+    idle |= drawn - {"--scenes.canvas"} if name == "object3d" else set()
+    idle |= {"--estimator"} if name == "whole" else set()
     idle |= {f"--model.{name}".replace("_", "-") for name in config.model.idle()}
     check_effects(config, frozenset(f for f in flags if not f.startswith(tuple(idle))), has_data)
 

@@ -3,7 +3,7 @@
 import os
 import sys
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
@@ -14,18 +14,20 @@ import tyro
 from PIL import Image
 from tyro.conf import Positional
 
-from airscene import figures
+from airscene import figures, placements
 from airscene.__main__ import INTERRUPTED
 from airscene.arguments import given_flags, parse_command, parse_known, with_home
 from airscene.chooser import choose
 from airscene.config import Config
-from airscene.data import Scenes, UserImages, as_scenes, compose_split, load_images, save_scenes
+from airscene.data import Scenes, UserImages, as_scenes, load_images, save_scenes
 from airscene.data.sources import SOURCES
+from airscene.data.whole import picture_files
 from airscene.effects import check_effects
 from airscene.errors import UserError
 from airscene.experiments import reproduce
 from airscene.experiments.machine import best_device
 from airscene.files import check_writable, write_json, write_text, write_whole
+from airscene.kinds import kind_of
 from airscene.models.air import STEPS
 from airscene.predictions import FORMATS, Prediction, label_images, picture_name, predictions
 from airscene.presets import PRESETS
@@ -33,10 +35,13 @@ from airscene.ranges import SEED, Range, check_value
 from airscene.runs import (
     CONFIG,
     EVALUATION,
+    Run,
     check_folder,
     check_kinds,
+    composed,
     evaluate_run,
     holds_run,
+    infer_whole,
     load_run,
     load_shrunk,
     own_files,
@@ -45,12 +50,16 @@ from airscene.runs import (
     save_evaluation,
     test_scenes,
     train_run,
+    with_object_size,
 )
 from airscene.runs.config_file import load_config
 from airscene.seeds import Purpose, global_stream
 from airscene.terminal import lasting_output
+from airscene.whole_results import Targets
 
 OBJECT_PRESET = "dair"  # where the size of objects is all that is known
+WHOLE_PRESET = "whole"  # for --images
+WHOLE_ALONE = "this run has pictures of one size; train with --images"
 OBJECT_SIZES = Range(1, 10_000)  # in pixels, of any picture; `choose` knows the user's pictures
 MOST_GENERATED, MOST_PICTURED = 10_000, 256  # scenes: in scenes.npz, and in scenes.png
 TOO_LITTLE_MEMORY = "there is too little memory: lower --training.batch or the sizes of the model"
@@ -66,8 +75,10 @@ class Train:
     """Every field can be set by its flag; the preset gives the defaults."""
     preset: str = "digits"
     """Source of the other flags' defaults: a name (see docs/presets.md) or a run's config.json."""
+    images: Path | None = None
+    """Whole pictures to learn from, of any size: a file, an array, or a folder with subfolders."""
     object_size: float | None = None
-    """Rough length of an object in --data, in pixels: chooses the flags that are not given."""
+    """Rough length of an object in pixels of the files; with --images, it may be left out."""
     data_dir: Path | None = None
     """Folder with MNIST; else AIRSCENE_DATA_DIR, else it is downloaded."""
     resume: bool = False
@@ -131,7 +142,7 @@ class Evaluate:
 
 @dataclass(frozen=True)
 class Infer:
-    """Count and locate the objects in images."""
+    """Count and locate the objects in images, or tell kind and pose of the one in 3D scenes."""
 
     run_folder: Annotated[Positional[Path], tyro.conf.arg(metavar="RUN")]
     """Folder of a run."""
@@ -145,6 +156,10 @@ class Infer:
     """Folder for pictures of the images with their boxes."""
     masks: Path | None = None
     """Folder for label images of 16 bits: k where a pixel shows the k-th object, else 0."""
+    labels: Path | None = None
+    """The same as TIFF, of a run that was trained on --images."""
+    table: Path | None = None
+    """CSV file with a row for each object, of a run that was trained on --images."""
     max_objects: int | None = None
     """Largest count to allow for, 1 to 1000; that of training unless given."""
 
@@ -155,6 +170,11 @@ class Infer:
         if not self.paths:
             raise UserError("PATH is missing; name an image, a folder, .npy or .npz")
         run = load_run(self.run_folder, best_device())
+        if kind_of(run.config.model).place is not None:
+            return self._place(run)
+        if kind_of(run.config.model).whole:
+            return self._run_whole(run)
+        self._refuse({"--labels": self.labels, "--table": self.table}, WHOLE_ALONE)
         detect, canvas = run.detector(), run.config.model
         check_writable(self.out)
         self._check_folders()
@@ -179,6 +199,60 @@ class Infer:
             )
         print(f"{len(rows)} images, {sum(row.count for row in rows)} objects: {self.out}")
         return 0
+
+    def _place(self, run: Run) -> int:
+        """Writes kind and pose of the object in each picture of a 3D scene."""
+        given = {"--overlay": self.overlay, "--masks": self.masks, "--labels": self.labels}
+        given |= {"--table": self.table, "--max-objects": self.max_objects}
+        given |= {"--format": None if self.format == "jsonl" else self.format}
+        reason = f"kinds and poses of {run.path} are written as JSON lines; leave it out"
+        self._refuse(given, reason)
+        check_writable(self.out)
+        canvas = run.config.model
+        inputs = [load_images(path, white=run.white) for path in self.paths]
+        self._refuse_to_overwrite(inputs, own_files(run.path))
+        text = ""
+        for images in inputs:
+            scenes, _ = as_scenes(images, (canvas.channels, canvas.height, canvas.width))
+            text += placements.as_jsonl(images, run.place(scenes.pixels()))
+        write_text(self.out, text)
+        print(f"{text.count(chr(10))} images: {self.out}")
+        return 0
+
+    def _run_whole(self, run: Run) -> int:
+        """The same with a model of whole pictures, one picture after the other."""
+        self._refuse({"--masks": self.masks}, "whole pictures have label images; give --labels")
+        self._refuse({"--max-objects": self.max_objects}, "whole pictures have no largest count")
+        if self.format != "jsonl":
+            raise UserError(f"--format {self.format}: whole pictures give JSON lines and a --table")
+        targets = Targets(self.out, self.table, self.labels, self.overlay)
+        files = picture_files(self.paths)
+        self._check_targets(files, own_files(run.path))
+        pictures, objects = infer_whole(run, files, targets)
+        print(f"{pictures} images, {objects} objects: {self.out}")
+        return 0
+
+    def _refuse(self, flags: Mapping[str, object], reason: str) -> None:
+        """Refuses flags that this kind of run does not know."""
+        for flag, value in flags.items():
+            if value is not None:
+                raise UserError(f"{flag} has no effect: {reason}")
+
+    def _check_targets(self, files: list[Path], own: list[Path]) -> None:
+        """Refuses what cannot be written, or what would write over what is read."""
+        for path in (self.out, self.table):
+            if path:
+                check_writable(path)
+                _refuse_to_overwrite(path, [*own, *files])
+        if self.table and self.table.resolve() == self.out.resolve():
+            raise UserError(f"--table {self.table} is the file of --out; name another file")
+        folders = {"--labels": self.labels, "--overlay": self.overlay}
+        read = {file.resolve().parent for file in files}
+        for flag, folder in folders.items():
+            if folder:
+                check_writable(folder / "0.png")
+            if folder and folder.resolve() in read:
+                raise UserError(f"{flag} {folder} holds pictures to read; name another folder")
 
     def _check_folders(self) -> None:
         """Refuses folders for pictures that cannot be written, or that are one and the same."""
@@ -272,11 +346,11 @@ class Data:
     def run(self) -> int:
         """Composes and writes."""
         check_value("--seed", self.seed, SEED)
-        config = preset_named(self.preset).scenes
+        config = preset_named(self.preset)
         if self.out.suffix != ".npz":
             raise UserError(f"--out {self.out} must end in .npz, in which scenes are saved")
         check_writable(self.out)
-        scenes = compose_split(config, self.split, self.seed, self.data_dir, masks=True)
+        scenes = composed(config, self.split, self.seed, self.data_dir, masks=True)
         print(f"{len(scenes)} scenes: {save_scenes(scenes, self.out)}")
         return 0
 
@@ -424,6 +498,7 @@ class _Origin:
 
     preset: str | None = None
     out: Path | None = None
+    images: Path | None = None
     object_size: float | None = None
     resume: bool = False
 
@@ -439,7 +514,8 @@ def _train_default(words: list[str]) -> Train:
                 f"--resume: {origin.out} holds no run; check --out, or train without --resume"
             )
         return Train(out=tyro.MISSING, config=load_config(origin.out / CONFIG))
-    preset = origin.preset or (Train.preset if origin.object_size is None else OBJECT_PRESET)
+    chosen = Train.preset if origin.object_size is None else OBJECT_PRESET
+    preset = origin.preset or (WHOLE_PRESET if origin.images else chosen)
     path = with_home(Path(preset))
     config = load_config(path) if path.suffix == ".json" else preset_named(preset)
     return Train(out=tyro.MISSING, config=config, preset=preset)
@@ -448,16 +524,43 @@ def _train_default(words: list[str]) -> Train:
 def _settled(command: Train, given: frozenset[str]) -> Train:
     """The command with what --object-size chooses, after flags without effect were refused."""
     config = command.config
+    if command.images:
+        config = _with_images(config, command.images)
     if config.data:
         config = replace(config, data=str(with_home(Path(config.data))))
+    if kind_of(config.model).whole and not config.data:
+        raise UserError("--preset whole learns from whole pictures; name them with --images")
     check_effects(config, given, bool(config.data))
     if command.data_dir and (config.data or not SOURCES[config.scenes.source].has_files):
         warnings.warn("--data-dir has no effect: the scenes are not made of MNIST", stacklevel=2)
     if command.object_size is not None:
         check_value("--object-size", command.object_size, OBJECT_SIZES)
+        if kind_of(config.model).whole:
+            return replace(command, config=_with_size(config, command.object_size))
         check_folder(command.out, config, command.resume, command.overwrite)
         config = _chosen(config, command.object_size, given)
     return replace(command, config=config)
+
+
+def _with_images(config: Config, images: Path) -> Config:
+    """The configuration for whole pictures.
+
+    Raises:
+        UserError: the model takes pictures of one size alone.
+    """
+    if not kind_of(config.model).whole:
+        title = kind_of(config.model).title
+        raise UserError(f"--images: {title} takes pictures of one size; name them with --data")
+    if config.data and Path(config.data) != images:
+        raise UserError(f"--images {images} and --data {config.data} differ; leave --data out")
+    return replace(config, data=str(images))
+
+
+def _with_size(config: Config, object_size: float) -> Config:
+    """The configuration of a model of whole pictures, for objects of this size."""
+    if not config.data:
+        raise UserError("--object-size is of your pictures; name them with --images")
+    return with_object_size(config, object_size)
 
 
 def _chosen(config: Config, object_size: float, given: frozenset[str]) -> Config:

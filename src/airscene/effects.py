@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 
 from airscene.config import Config
+from airscene.data import SceneConfig
 from airscene.data.backdrops import BACKDROPS
 from airscene.errors import UserError
 from airscene.estimators import SETTINGS, EstimationConfig
@@ -50,7 +51,12 @@ RULES = (
         "with --data no scenes are composed; leave it out",
     ),
     Rule(
-        lambda config, has_data: has_data,
+        lambda config, has_data: kind_of(config.model).whole,
+        ("--model.channels",),
+        "what is prepared of pictures has one channel; leave it out",
+    ),
+    Rule(
+        lambda config, has_data: has_data and not kind_of(config.model).whole,
         ("--model.height", "--model.width", "--model.channels"),
         "the canvas is that of the pictures in --data; leave it out",
     ),
@@ -106,8 +112,27 @@ RULES = (
     ),
     Rule(
         lambda config, has_data: kind_of(config.model).detect is None,
-        ("--estimator", "--estimation.", "--training.prior-odds", "--training.sigma-factor"),
+        ("--estimator", "--estimation.", "--training.prior-odds"),
         "{model} infers no count; leave it out or name a preset of AIR or DAIR",
+    ),
+    Rule(
+        lambda config, has_data: (kind := kind_of(config.model)).detect is kind.place is None,
+        ("--training.sigma-factor",),
+        "{model} has one sigma throughout; leave it out or name a preset of AIR or DAIR",
+    ),
+    Rule(
+        lambda config, has_data: kind_of(config.model).place is not None and not has_data,
+        tuple(
+            flag_of("--scenes.", field.name)
+            for field in fields(SceneConfig)
+            if field.name not in ("canvas", "train_size", "test_size")
+        ),
+        "scenes of the preset object3d hold one object each, in colour; leave it out",
+    ),
+    Rule(
+        lambda config, has_data: kind_of(config.model).whole,
+        ("--estimator", "--estimation."),
+        "{model} sums out all presences exactly, without an estimator; leave it out",
     ),
     *(_unread(field.name) for field in fields(EstimationConfig)),
 )

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from airscene import metrics
+from airscene import metrics, placements
 from airscene.data import Scenes
 from airscene.detections import Detections
 from airscene.kinds import kind_of
@@ -49,14 +49,16 @@ def evaluate(
 
 
 def validate(model: Model, scenes: Scenes) -> dict[str, float]:
-    """The ELBO of held-out scenes and, if there is a count and a truth, the count accuracy.
+    """The ELBO of held-out scenes and, where the truth is known, how well counts or poses agree.
 
     Args:
         model: a model in training.
         scenes: held-out scenes, with or without truth.
     """
     table = {"elbo": elbo(model, scenes.pixels())}
-    detect = kind_of(model.config).detect
+    detect, place = (kind := kind_of(model.config)).detect, kind.place
+    if place is not None:
+        table |= placements.agreement(scenes, place(model, scenes.pixels()))
     if detect is not None and scenes.count is not None:
         count = detect(model, scenes.pixels(), None).count
         table["count_accuracy"] = metrics.count_accuracy(scenes.count, count)
@@ -68,14 +70,22 @@ def objects(model: Model, scenes: Scenes) -> tuple[dict[str, Any], dict[str, flo
 
     Both tables are empty of a model without objects.
     """
-    detect = kind_of(model.config).detect
-    if detect is None:
-        return {}, {}
+    kind, images = kind_of(model.config), scenes.pixels()
     started = time.perf_counter()
-    found = detect(model, scenes.pixels(), None)
-    seconds = time.perf_counter() - started
+    if kind.place is not None:
+        placed = kind.place(model, images)
+        speed = _speed(scenes, started)
+        return placements.agreement(scenes, placed), speed
+    if kind.detect is None:
+        return {}, {}
+    found = kind.detect(model, images, None)
+    speed = _speed(scenes, started)
     histogram = {"count_histogram": found.count.bincount().tolist()}
-    return agreement(scenes, found) | histogram, {"images_per_second": len(scenes) / seconds}
+    return agreement(scenes, found) | histogram, speed
+
+
+def _speed(scenes: Scenes, started: float) -> dict[str, float]:
+    return {"images_per_second": len(scenes) / (time.perf_counter() - started)}
 
 
 def agreement(scenes: Scenes, found: Detections) -> dict[str, Any]:

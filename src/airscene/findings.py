@@ -8,8 +8,11 @@ from torch import Tensor
 from airscene.data import Scenes
 from airscene.detections import Detections, detect
 from airscene.figures import Parts, View
+from airscene.labelling import detect_whole
 from airscene.models.air import AIR
 from airscene.models.draw import DRAW
+from airscene.models.rendered import Rendered
+from airscene.models.whole import WholeAIR
 from airscene.spatial import window_box
 
 SCENES, MISTAKES = 8, 8  # of a picture
@@ -58,6 +61,16 @@ def of_objects(model: AIR, scenes: Scenes) -> dict[str, Any]:
     return shown | {"mistakes": (view, scenes.count[wrong].numpy())}
 
 
+def of_whole(model: WholeAIR, scenes: Scenes) -> dict[str, Any]:
+    """What a model of whole pictures finds in the first few crops.
+
+    Returns:
+        `parts` of `ReportData`.
+    """
+    few = scenes[telling(scenes)]
+    return {"parts": _parts(few, detect_whole(model, few.pixels()))}
+
+
 def _parts(scenes: Scenes, found: Detections) -> Parts:
     """Backgrounds, canvases and which object each pixel belongs to."""
     assert found.masks is not None
@@ -76,3 +89,8 @@ def of_drawing(model: DRAW, scenes: Scenes) -> dict[str, Any]:
     windows = window_box(model.infer(inputs).windows)
     canvases = model.canvases(inputs)
     return {"drawing": (image.numpy(), canvases.cpu().numpy(), windows.cpu().numpy())}
+
+
+def of_rendered(model: Rendered, scenes: Scenes) -> dict[str, Any]:
+    """No figures besides those of every kind: reconstructions at stages of training, and losses."""
+    return {}

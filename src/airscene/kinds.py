@@ -4,20 +4,30 @@ A new kind is a file in `models/` and a row here; the tests of the contract run 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, cast
 
 from torch import Tensor
 
 from airscene import findings
 from airscene.config import Config
-from airscene.data import Scenes
+from airscene.data import Composes, Scenes, load_composer
+from airscene.data.mnist import Split
+from airscene.data.rendered import RenderedScenes
 from airscene.detections import Detections, detect
+from airscene.labelling import detect_whole
 from airscene.models.air import AIR, AIRConfig
 from airscene.models.base import Model, ModelConfig
 from airscene.models.draw import DRAW, DRAWConfig
+from airscene.models.rendered import Rendered, RenderedConfig
+from airscene.models.whole import WholeAIR
+from airscene.models.whole_config import WholeConfig
+from airscene.painters.by_name import PAINTERS
+from airscene.placements import Placements, place
 from airscene.seeds import Purpose, global_stream
-from airscene.training.objectives import AIRObjective, BoundObjective, Objective
+from airscene.training.objectives import AIRObjective, BoundObjective, Objective, WholeObjective
+from airscene.training.rendered import RenderedObjective
 
 
 @dataclass(frozen=True)
@@ -33,6 +43,10 @@ class Kind:
         findings: what the report shows of a trained model on scenes, as fields of `ReportData`.
         detect: finds up to so many objects in images of shape (M, C, H, W), or up to the model's
             own N; None where the models have no objects.
+        composer: makes what composes the scenes of a configuration and a split.
+        place: finds kind and pose of the objects in images, where the models know 3D scenes.
+        samples: importance samples of the tighter bound in an evaluation.
+        whole: whether pictures are taken as they are, of any size, and crops of them learned from.
     """
 
     name: str
@@ -42,6 +56,22 @@ class Kind:
     objective: Callable[[Any, Config], Objective]
     findings: Callable[[Any, Scenes], dict[str, Any]]
     detect: Callable[[Any, Tensor, int | None], Detections] | None
+    composer: Callable[[Config, Split, Path | None], Composes]
+    place: Callable[[Any, Tensor], Placements] | None = None
+    samples: int = 100
+    whole: bool = False
+
+
+def sprites(config: Config, split: Split, data_dir: Path | None) -> Composes:
+    """What composes scenes of sprites."""
+    return load_composer(config.scenes, split, data_dir)
+
+
+def rendered(config: Config, split: Split, data_dir: Path | None) -> Composes:
+    """What draws scenes of the model's world, which are of one sort in both splits."""
+    model = cast(RenderedConfig, config.model)
+    world = replace(model.world, size=config.scenes.canvas)
+    return RenderedScenes(PAINTERS[model.painter](world))
 
 
 ROWS = (
@@ -53,6 +83,7 @@ ROWS = (
         objective=AIRObjective,
         findings=findings.of_objects,
         detect=detect,
+        composer=sprites,
     ),
     Kind(
         name="draw",
@@ -62,6 +93,30 @@ ROWS = (
         objective=BoundObjective,
         findings=findings.of_drawing,
         detect=None,
+        composer=sprites,
+    ),
+    Kind(
+        name="rendered",
+        title="a rendered scene",
+        config=RenderedConfig,
+        build=Rendered,
+        objective=RenderedObjective,
+        findings=findings.of_rendered,
+        detect=None,
+        composer=rendered,
+        place=place,
+    ),
+    Kind(
+        name="whole",
+        title="AIR of whole pictures",
+        config=WholeConfig,
+        build=WholeAIR,
+        objective=WholeObjective,
+        findings=findings.of_whole,
+        detect=detect_whole,
+        composer=sprites,
+        samples=5,  # a pass of many crops is slow, and the bound is no measure of counts
+        whole=True,
     ),
 )
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any, cast
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 Corner = Int[Tensor, "rows 2"]
@@ -43,17 +43,17 @@ def cut(
     """The part of each canvas that lies under a patch at its corner, shape (R, C, P, Q)."""
     if size_of(canvas) == patch:
         return canvas
-    index = _index(corner, patch, canvas.shape[-1])
+    index = indices(corner, patch, canvas.shape[-1])
     index = index.unsqueeze(1).expand(-1, canvas.shape[1], -1)
     return canvas.flatten(2).gather(2, index).unflatten(2, patch)
 
 
 def under(
-    canvas: Float[Tensor, "rows height width"],
+    canvas: Shaped[Tensor, "rows height width"],
     row: Int[Tensor, "patches"],
     corner: Int[Tensor, "patches 2"],
     patch: tuple[int, int],
-) -> Float[Tensor, "patches rows_of_patch columns_of_patch"]:
+) -> Shaped[Tensor, "patches rows_of_patch columns_of_patch"]:
     """The part of one canvas that lies under each of T patches at its corner, shape (T, P, Q).
 
     Args:
@@ -64,7 +64,7 @@ def under(
     """
     if size_of(canvas) == patch:
         return canvas.index_select(0, row)
-    index = _index(corner, patch, canvas.shape[-1]) + row[:, None] * canvas[0].numel()
+    index = indices(corner, patch, canvas.shape[-1]) + row[:, None] * canvas[0].numel()
     return canvas.flatten().index_select(0, index.flatten()).view(-1, *patch)
 
 
@@ -92,7 +92,7 @@ def added(canvas: Tensor, corner: Corner, patch: Tensor) -> Tensor:
 
 def put(canvas: Tensor, corner: Corner, patch: Tensor) -> None:
     """Puts a patch (R, C, P, Q) in place of what each canvas (R, C, H, W) has there, in place."""
-    index = _index(corner, size_of(patch), canvas.shape[-1])
+    index = indices(corner, size_of(patch), canvas.shape[-1])
     index = index.unsqueeze(1).expand(-1, canvas.shape[1], -1)
     canvas.view(*canvas.shape[:2], -1).scatter_(2, index, patch.flatten(2))
 
@@ -105,7 +105,7 @@ def lift(
     """Each patch alone on an empty canvas, shape (R, N, C, H, W)."""
     if size_of(patches) == canvas:
         return patches
-    index = _index(corner.flatten(0, 1), size_of(patches), canvas[1])
+    index = indices(corner.flatten(0, 1), size_of(patches), canvas[1])
     index = index.unsqueeze(1).expand(-1, patches.shape[2], -1)
     flat = patches.flatten(0, 1).flatten(2)
     empty = flat.new_zeros(*flat.shape[:2], canvas[0] * canvas[1])
@@ -263,7 +263,7 @@ def _dot(one: Tensor, other: Tensor) -> Float[Tensor, "rows"]:
     return torch.linalg.vecdot(one.flatten(1), other.flatten(1))
 
 
-def _index(corner: Tensor, patch: tuple[int, int], width: int) -> Int[Tensor, "rows pixels"]:
+def indices(corner: Tensor, patch: tuple[int, int], width: int) -> Int[Tensor, "rows pixels"]:
     """Where the pixels of each patch lie in a flattened canvas, shape (R, P Q)."""
     rows = torch.arange(patch[0], device=corner.device)[:, None] * width
     inside = (rows + torch.arange(patch[1], device=corner.device)).flatten()

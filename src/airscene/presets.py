@@ -6,6 +6,8 @@ from airscene.config import Config, TrainingConfig
 from airscene.data import SceneConfig
 from airscene.models.air import AIRConfig
 from airscene.models.draw import DRAWConfig
+from airscene.models.rendered import RenderedConfig
+from airscene.models.whole_config import WholeConfig
 
 # Windows of DAIR touch objects from the start, so that no digit is split while presence is cheap;
 # presence then gets dear before the windows have settled, so that leftovers are not counted.
@@ -187,12 +189,54 @@ PRESETS = {
             ),
         ),
     ),
+    # whole pictures of any size, as they are; see docs/own-images.md
+    "whole": Config(
+        model=WholeConfig(),
+        training=TrainingConfig(
+            iterations=400,
+            batch=24,
+            learning_rate=((0.0, 1e-4), (0.1, 3e-3), (0.6, 3e-3), (1.0, 2e-5)),
+            prior_odds=(
+                (0.0, 10.0),
+                (0.1, 10.0),
+                (0.35, 2e-2),
+                (0.6, 2e-2),
+                (0.8, 0.1),
+                (1.0, 0.1),
+            ),
+            validate_every=100,
+            snapshots=12,
+        ),
+    ),
     # the paper's baseline (Gregor et al. 2015)
     "draw": Config(
         scenes=SceneConfig(source="mnist"),
         model=DRAWConfig(),
         training=TrainingConfig(
             iterations=1500, batch=64, learning_rate=((0.0, 1e-4), (0.05, 1e-3), (1.0, 1e-4))
+        ),
+    ),
+    # a cube, a ball or a cylinder on a table, inferred through the renderer (section 3.3)
+    "object3d": Config(
+        scenes=SceneConfig(
+            canvas=(32, 32),
+            counts=(1,),
+            channels=3,
+            size=8.0,  # of sprites, of which there are none
+            scale_mean=1.0,
+            scale_std=0.0,
+            train_size=20_000,
+            test_size=2_000,
+        ),
+        model=RenderedConfig(painter="mujoco"),
+        training=TrainingConfig(
+            iterations=2000,
+            batch=32,
+            learning_rate=((0.0, 2e-3), (0.45, 2e-3), (0.8, 1e-4), (1.0, 1e-5)),
+            sigma_factor=((0.0, 20.0), (0.25, 1.0), (1.0, 1.0)),
+            clip=10.0,
+            compile="off",
+            validation_scenes=500,
         ),
     ),
 }

@@ -32,6 +32,7 @@ class Purpose(IntEnum):
     GENERATION = 6
     VARIANCE = 7
     VARIANCE_IMAGES = 8
+    CROPS = 16
 
 
 def sequence(

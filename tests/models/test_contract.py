@@ -21,7 +21,7 @@ from airscene.training.objectives import make_optimizer
 from airscene.training.snapshots import take_view
 
 BATCH, SMALL = 3, 8
-CANVAS = (BATCH, 1, 9, 11)
+HEIGHT, WIDTH = 9, 11
 
 
 @pytest.fixture(params=KINDS)
@@ -35,7 +35,7 @@ def config(kind) -> Config:
     default = kind.config()
     sizes = {field.name: getattr(default, field.name) for field in fields(default)}
     small = {k: min(v, SMALL) for k, v in sizes.items() if type(v) is int}
-    return Config(model=replace(default, **small | {"height": CANVAS[2], "width": CANVAS[3]}))
+    return Config(model=replace(default, **small | {"height": HEIGHT, "width": WIDTH}))
 
 
 @pytest.fixture
@@ -44,8 +44,9 @@ def model(config) -> Model:
 
 
 @pytest.fixture
-def image() -> torch.Tensor:
-    return torch.rand(CANVAS, generator=torch.Generator().manual_seed(0))
+def image(config) -> torch.Tensor:
+    shape = BATCH, config.model.channels, HEIGHT, WIDTH
+    return torch.rand(shape, generator=torch.Generator().manual_seed(0))
 
 
 @pytest.fixture
@@ -77,7 +78,7 @@ def test_the_shapes_are_those_of_the_images(model, image, kind):
     model.infer(image)
     model.infer(image, sample=True)
     reconstruction, (canvas, count) = model.reconstruct(image), model.generate(BATCH)
-    assert reconstruction.shape == canvas.shape == CANVAS
+    assert reconstruction.shape == canvas.shape == image.shape
     assert (count is None) == (kind.detect is None)
     assert count is None or count.shape == (BATCH,)
 
@@ -105,7 +106,7 @@ def test_the_evaluation_and_the_validation_have_the_figures_of_the_kind(kind, mo
 
 
 def test_pictures_are_of_the_scenes_and_findings_are_fields_of_a_report(kind, model, scenes):
-    assert take_view(model, scenes).reconstruction.shape == CANVAS
+    assert take_view(model, scenes).reconstruction.shape == scenes.image.shape
     findings = kind.findings(model, scenes)
     assert findings.keys() <= {field.name for field in fields(ReportData)}
 

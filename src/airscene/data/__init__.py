@@ -1,6 +1,12 @@
 """Sources of scenes: sprites composed at random, or the user's own images."""
 
-from airscene.data.composer import Composer, compose_split, load_composer
+from airscene.data.composer import (
+    Composer,
+    Composes,
+    compose_split,
+    draw_split,
+    load_composer,
+)
 from airscene.data.images import (
     UserImages,
     as_scenes,
@@ -16,12 +22,14 @@ from airscene.data.sources import Sprites, load_sprites
 
 __all__ = [
     "Composer",
+    "Composes",
     "SceneConfig",
     "Scenes",
     "Sprites",
     "UserImages",
     "as_scenes",
     "compose_split",
+    "draw_split",
     "load_composer",
     "load_images",
     "load_sprites",

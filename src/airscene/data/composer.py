@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -33,6 +33,18 @@ class Drawn(NamedTuple):
     boxes: Tensor
     labels: Tensor
     masks: Tensor
+
+
+class Composes(Protocol):
+    """What makes scenes: `Composer`, or `data.rendered.RenderedScenes`."""
+
+    def to(self, device: torch.device | str) -> Composes:
+        """The same for another device."""
+        ...
+
+    def compose(self, number: int, generator: torch.Generator, masks: bool = False) -> Scenes:
+        """So many scenes, the same for the same state of the generator."""
+        ...
 
 
 class Composer:
@@ -267,11 +279,18 @@ def compose_split(
     Raises:
         UserError: the sprites cannot be had, or do not fit the canvas.
     """
+    return draw_split(load_composer(config, split, data_dir), config, split, seed, masks)
+
+
+def draw_split(
+    composes: Composes, config: SceneConfig, split: Split, seed: int, masks: bool = False
+) -> Scenes:
+    """The training or the test scenes of a seed, as `composes` draws them; see `compose_split`."""
     # Named by seed and split, as in every version so far, so that figures stay comparable.
     name = np.random.SeedSequence([seed, split == "test"]).generate_state(1)
     generator = torch.Generator().manual_seed(int(name[0]))
     number = config.train_size if split == "train" else config.test_size
-    return load_composer(config, split, data_dir).compose(number, generator, masks)
+    return composes.compose(number, generator, masks)
 
 
 def _any_overlap(boxes: Tensor) -> Tensor:

@@ -22,6 +22,8 @@ class Scenes:
         labels: the objects' classes, with shape (M, K), int64; entries from `count` on are -1.
         masks: which object each pixel shows, with shape (M, H, W), uint8: k for the object of row
             k - 1 of `boxes`, and 0 for the background.
+        pose: of objects in 3D scenes, x, y and yaw in radians, with shape (M, K, 3), float32; see
+            `painters.world.SceneObject`. `labels` are then kinds.
     """
 
     image: Tensor
@@ -29,6 +31,7 @@ class Scenes:
     boxes: Tensor | None = None
     labels: Tensor | None = None
     masks: Tensor | None = None
+    pose: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.image)

@@ -1,5 +1,6 @@
 """A run: the folder that one training fills, and what can be done with it afterwards."""
 
+from airscene.runs.crops import with_object_size
 from airscene.runs.folder import (
     CONFIG,
     EVALUATION,
@@ -13,8 +14,16 @@ from airscene.runs.folder import (
 from airscene.runs.pictures import Record, load_record, load_shrunk
 from airscene.runs.results import evaluate_run, report_run, save_evaluation
 from airscene.runs.run import Run, load_run
-from airscene.runs.sources import TEST_SEED, VALIDATION_SEED, make_sources, own_scenes, test_scenes
+from airscene.runs.sources import (
+    TEST_SEED,
+    VALIDATION_SEED,
+    composed,
+    make_sources,
+    own_scenes,
+    test_scenes,
+)
 from airscene.runs.train import make_accelerator, train_run
+from airscene.runs.whole import find_in, infer_whole
 
 __all__ = [
     "CONFIG",
@@ -25,9 +34,12 @@ __all__ = [
     "Run",
     "check_folder",
     "check_kinds",
+    "composed",
     "differences",
     "evaluate_run",
+    "find_in",
     "holds_run",
+    "infer_whole",
     "load_record",
     "load_run",
     "load_shrunk",
@@ -40,4 +52,5 @@ __all__ = [
     "save_evaluation",
     "test_scenes",
     "train_run",
+    "with_object_size",
 ]

@@ -80,7 +80,7 @@ def _fits(kind: Any, value: Any) -> bool:
     origin, parts = typing.get_origin(kind), typing.get_args(kind)
     if origin is Literal:
         return value in parts
-    if origin is UnionType:
+    if origin in (UnionType, typing.Union):
         return any(_fits(part, value) for part in parts)
     if origin is tuple and parts[-1] is Ellipsis:
         return isinstance(value, tuple) and all(_fits(parts[0], part) for part in value)

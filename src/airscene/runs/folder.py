@@ -38,7 +38,9 @@ OWN = (
 """Patterns of all files that a run writes, relative to its folder. Nothing else is ever removed."""
 
 CANVAS_FIELDS = ("model.channels", "model.height", "model.width")
-FITTED_FIELDS = ("model.sigma",)  # where they are left out
+CONTRAST_FIELDS = ("object_size", "polarity", "white")
+FITTED_FIELDS = ("model.sigma", *(f"model.contrast.{name}" for name in CONTRAST_FIELDS))
+"""What pictures settle where it is left out."""
 
 
 def own_files(out: Path) -> list[Path]:

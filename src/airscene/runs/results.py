@@ -35,7 +35,7 @@ def evaluate_run(run: Run, scenes: Scenes, data: Path | None = None) -> dict[str
     """
     table = {"data": str(data.resolve()) if data else HELD_OUT}
     table |= {"step": run.position.step, "weights": run.weights}
-    return table | finite(evaluate(run.model, scenes))
+    return table | finite(evaluate(run.model, scenes, kind_of(run.config.model).samples))
 
 
 def save_evaluation(run: Run, table: dict[str, Any]) -> Path:

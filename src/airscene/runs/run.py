@@ -17,6 +17,7 @@ from airscene.detections import Detections
 from airscene.errors import UserError
 from airscene.kinds import kind_of, make_objective
 from airscene.models.base import Model
+from airscene.placements import Placements
 from airscene.runs.config_file import load_config
 from airscene.runs.folder import CONFIG, PICTURES, finish_replacing, is_unsettled, owned
 from airscene.runs.pictures import load_record
@@ -73,6 +74,19 @@ class Run:
                 f"{self.path} holds {kind.title}, which has no objects; name a run of AIR or DAIR"
             )
         return partial(kind.detect, self.model)
+
+    def place(self, images: Tensor) -> Placements:
+        """Finds the object in each image of a 3D scene.
+
+        Args:
+            images: images in [0, 1], of the canvas size, shape (M, 3, H, W).
+
+        Raises:
+            UserError: the model knows nothing of 3D scenes.
+        """
+        if (place := kind_of(self.config.model).place) is None:
+            raise UserError(f"{self.path} holds no model of 3D scenes; name a run of object3d")
+        return place(self.model, images)
 
     @cached_property
     def weights(self) -> str:

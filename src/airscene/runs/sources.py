@@ -7,10 +7,12 @@ from pathlib import Path
 import torch
 
 from airscene.config import Config
-from airscene.data import Scenes, compose_split, load_composer
+from airscene.data import Composes, Scenes, draw_split
+from airscene.data.mnist import Split
 from airscene.errors import UserError
 from airscene.evidence import PICTURES
 from airscene.kinds import kind_of
+from airscene.runs.crops import held_out_crops, test_crops, whole_pictures
 from airscene.runs.pictures import Pictures, held_out, load_own, split_pictures
 from airscene.runs.run import Run
 from airscene.training.loop import Sources
@@ -37,14 +39,29 @@ def make_sources(
         UserError: the data cannot be had.
     """
     if config.data:
-        pictures = pictures or split_pictures(config)
+        if pictures is None:
+            config, pictures = own_pictures(config)
         stream = FixedScenes(pictures.train.to(device))
         return fitted(config, pictures.train), Sources(stream, pictures.held_out)
     _warn_of_small_n(config)
     few = replace(config.scenes, test_size=config.training.validation_scenes)
-    validation = compose_split(few, "test", VALIDATION_SEED, data_dir)
+    validation = composed(replace(config, scenes=few), "test", VALIDATION_SEED, data_dir)
     sources = Sources(_stream(config, data_dir, device), validation)
     return fitted(config, validation), sources
+
+
+def own_pictures(config: Config) -> tuple[Config, Pictures]:
+    """The user's pictures, and the configuration with how they are prepared.
+
+    Args:
+        config: what is to be trained on them.
+
+    Raises:
+        UserError: they cannot be read, or there are too few of them.
+    """
+    if kind_of(config.model).whole:
+        return whole_pictures(config)
+    return config, split_pictures(config)
 
 
 def test_scenes(run: Run, data: Path | None = None, data_dir: Path | None = None) -> Scenes:
@@ -61,6 +78,8 @@ def test_scenes(run: Run, data: Path | None = None, data_dir: Path | None = None
     if data is None:
         return own_scenes(run, None, data_dir)
     model = run.config.model
+    if kind_of(model).whole:
+        return test_crops(run.config, data)
     scenes, _, _ = load_own(data, (model.height, model.width), run.white)
     if scenes.image.shape[1] != model.channels:
         raise UserError(
@@ -81,14 +100,37 @@ def own_scenes(run: Run, moved: Path | None = None, data_dir: Path | None = None
         UserError: the scenes cannot be had.
     """
     if run.config.data:
-        return _fitting(held_out(run.config, run.path, moved), run)
+        read = held_out_crops if kind_of(run.config.model).whole else held_out
+        return _fitting(read(run.config, run.path, moved), run)
     if moved:
         raise UserError(
             f"--data {moved} has no effect: {run.path} was trained on composed scenes, which are "
             f"composed anew; leave it out"
         )
-    scenes = compose_split(run.config.scenes, "test", TEST_SEED, data_dir, masks=True)
+    scenes = composed(run.config, "test", TEST_SEED, data_dir, masks=True)
     return _fitting(scenes, run)
+
+
+def composed(
+    config: Config, split: Split, seed: int, data_dir: Path | None, masks: bool = False
+) -> Scenes:
+    """The training or the test scenes of a seed, of the kind that the configured model is for.
+
+    Args:
+        config: what the scenes look like, and of which model.
+        split: `train` or `test`.
+        seed: at least 0.
+        data_dir: where MNIST lies, if it is not to be downloaded.
+        masks: whether to tell which object is where, if that is known.
+
+    Raises:
+        UserError: the scenes cannot be had.
+    """
+    return draw_split(_composer(config, split, data_dir), config.scenes, split, seed, masks)
+
+
+def _composer(config: Config, split: Split, data_dir: Path | None) -> Composes:
+    return kind_of(config.model).composer(config, split, data_dir)
 
 
 def _fitting(scenes: Scenes, run: Run) -> Scenes:
@@ -124,8 +166,8 @@ def _stream(
     config: Config, data_dir: Path | None, device: torch.device | str
 ) -> FixedScenes | FreshScenes:
     if config.training.fresh:
-        return FreshScenes(load_composer(config.scenes, "train", data_dir).to(device))
-    scenes = compose_split(config.scenes, "train", config.seed, data_dir)
+        return FreshScenes(_composer(config, "train", data_dir).to(device))
+    scenes = composed(config, "train", config.seed, data_dir)
     return FixedScenes(scenes.to(device))
 
 

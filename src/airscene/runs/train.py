@@ -24,8 +24,8 @@ from airscene.runs.folder import (
     finish_replacing,
     owned,
 )
-from airscene.runs.pictures import Pictures, check_unchanged, save_record, split_pictures
-from airscene.runs.sources import fitted, make_sources
+from airscene.runs.pictures import Pictures, check_unchanged, save_record
+from airscene.runs.sources import fitted, make_sources, own_pictures
 from airscene.training.logging import Progress, read_metrics
 from airscene.training.loop import CHECKPOINT, Trainer
 
@@ -72,8 +72,9 @@ def train_run(
     if main:
         check_unowned(out)
         check_writable(out / CONFIG)
-    pictures = split_pictures(config) if config.data else None
-    if pictures:
+    pictures = None
+    if config.data:
+        config, pictures = own_pictures(config)
         config = fitted(config, pictures.train)
     check_memory(config, accelerator.device)
     config, sources = make_sources(config, data_dir, accelerator.device, pictures)

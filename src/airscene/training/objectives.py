@@ -11,6 +11,7 @@ from airscene.estimators import ESTIMATORS, Sizes
 from airscene.models.air import AIR
 from airscene.models.base import Model
 from airscene.models.draw import DRAW
+from airscene.models.whole import WholeAIR
 from airscene.schedules import value_at
 
 SomeModel = TypeVar("SomeModel", bound=Model)
@@ -95,6 +96,34 @@ class AIRObjective(Objective[AIR]):
         if own := [*self.estimator.parameters()]:
             groups.append({"params": own, "factor": self.config.estimation.baseline_rate})
         return groups
+
+
+class WholeObjective(Objective[WholeAIR]):
+    """AIR of whole pictures, by its bound, in which all presences are summed out.
+
+    Args:
+        model: what is trained.
+        config: schedules.
+    """
+
+    def __init__(self, model: WholeAIR, config: Config):
+        super().__init__(model, (model.config.steps, model.latents))
+        self.config = config
+
+    def forward(self, image: Tensor, noise: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """See `Objective.forward`."""
+        found = self.model(image, noise)
+        bound = self.model.bound(found).mean()
+        presence = found.objects.logit.detach().sigmoid().sum() / len(image)
+        return -bound, {"elbo": bound.detach(), "count": presence}
+
+    def schedule(self, progress: float) -> dict[str, float]:
+        """See `Objective.schedule`."""
+        training = self.config.training
+        odds = value_at(training.prior_odds, progress)
+        self.model.log_odds.fill_(math.log(odds))
+        self.model.widen(value_at(training.sigma_factor, progress))
+        return {"prior_odds": odds}
 
 
 class BoundObjective(Objective[DRAW]):

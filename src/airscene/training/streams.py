@@ -10,7 +10,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from airscene.data import Composer, Scenes
+from airscene.data import Composes, Scenes
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class FixedScenes:
 class FreshScenes:
     """Composes scenes that nobody has seen before."""
 
-    composer: Composer
+    composer: Composes
 
     def draw(self, share: Share, generator: torch.Generator) -> Tensor:
         """See `Stream.draw`."""

@@ -1,0 +1,169 @@
+"""What was found in a whole picture: which pixels are whose, boxes, and a row for each object."""
+
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from scipy import ndimage
+from torch import Tensor
+
+from airscene import layers
+from airscene.data.contrast import expanded
+from airscene.detections import Detections
+from airscene.models.objects import Objects
+from airscene.models.places import pasted
+from airscene.models.whole import WholeAIR
+from airscene.spatial import window_box
+
+OWN = 0.1  # an object reaches as far as it paints above this share of its brightest pixel
+INK = 0.4  # and as far as the picture is above this share of what is bright in it
+BRIGHT = 0.9  # quantile of an object's pixels that stands for what is bright in it
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """The objects of one picture.
+
+    Attributes:
+        labels: k where a pixel shows the k-th object, from 1 on, else 0, int32, shape (H, W).
+        boxes: tight boxes (x0, y0, x1, y1) of each object's pixels, upper ends exclusive, (K, 4).
+        scores: probability that each object exists, shape (K,).
+    """
+
+    labels: np.ndarray
+    boxes: np.ndarray
+    scores: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+
+def label(seen: np.ndarray, objects: Objects, size: tuple[int, int]) -> Labelled:
+    """Gives each pixel to the object that paints most of it, as far as the picture has ink there.
+
+    Of a part that is in pieces, the largest counts. An object that is left with no pixel is none.
+
+    Args:
+        seen: the contrast of the picture, not compressed, at its own size, shape (H, W).
+        objects: the present ones, as `WholeAIR.explain_whole` returns them.
+        size: height and width of the picture as it was prepared, at most H and W.
+    """
+    whole = _enlarged(_owners(size, objects), seen.shape)
+    labels = np.zeros_like(whole)
+    kept, boxes = [], []
+    for k, place in enumerate(ndimage.find_objects(whole)):
+        if place is None:
+            continue
+        own = _ink(seen[place], whole[place] == k + 1)
+        kept.append(k)
+        labels[place][own] = len(kept)
+        boxes.append(_box(own, place))
+    scores = objects.logit.sigmoid().numpy()[kept]
+    return Labelled(labels, np.array(boxes, np.float32).reshape(-1, 4), scores)
+
+
+@torch.no_grad()
+def detect_whole(
+    model: WholeAIR, images: Float[Tensor, "batch 1 height width"], steps: int | None = None
+) -> Detections:
+    """Counts and locates the objects in crops, as `airscene.detections.detect` does.
+
+    Args:
+        model: a trained model.
+        images: prepared pictures in [0, 1], shape (M, 1, H, W).
+        steps: the largest count to allow for; N of the model unless given.
+    """
+    most = model.config.steps if steps is None else steps
+    rows = [_detected(model, image, most) for image in images.to(model.device)]
+    return Detections(*(torch.stack(values) for values in zip(*rows, strict=True)))
+
+
+def _detected(model: WholeAIR, image: Tensor, most: int) -> tuple[Tensor, ...]:
+    """The fields of `Detections` in order, of one picture."""
+    objects = model.explain_whole(image)
+    objects = objects[objects.logit.argsort(descending=True)[:most]]
+    seen = expanded(image[0].cpu().numpy())
+    found = label(seen, objects, layers.size_of(image))
+    canvas = _canvas(image, objects)
+    windows = window_box(objects.window)
+    return (
+        torch.tensor(len(found)),
+        _padded(count_probs(found.scores), most + 1),
+        _padded(found.boxes, most),
+        _padded(found.scores, most),
+        _padded(windows.cpu().numpy(), most),
+        canvas,
+        torch.zeros_like(canvas),
+        torch.from_numpy(found.labels.astype(np.int16)),
+    )
+
+
+def count_probs(scores: np.ndarray) -> np.ndarray:
+    """The distribution of how many of some independent objects exist, for 0..K, shape (K + 1,).
+
+    Args:
+        scores: the probability of each, shape (K,).
+
+    >>> count_probs(np.array([0.5, 1.0])).tolist()
+    [0.0, 0.5, 0.5]
+    """
+    probs = np.ones(1)
+    for score in scores:
+        probs = np.append(probs, 0) * (1 - score) + np.append(0, probs) * score
+    return probs
+
+
+def _enlarged(labels: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
+    """Labels (h, w) at a size that is not smaller, each pixel that of the nearest one."""
+    rows, columns = (
+        ((np.arange(large) + 0.5) * small / large).astype(int)
+        for large, small in zip(size, labels.shape, strict=True)
+    )
+    return labels if labels.shape == size else labels[rows[:, None], columns]
+
+
+def _owners(picture: tuple[int, int], objects: Objects) -> np.ndarray:
+    """Which object, from 1 on, paints most of each pixel, or 0, shape (H, W)."""
+    size = objects.paint.shape[-1]
+    most = np.pad(np.zeros(picture, np.float32), size)  # corners may lie outside by up to a patch
+    owner = np.zeros(most.shape, np.int32)
+    paints, corners = objects.paint[:, 0].cpu().numpy(), objects.corner.tolist()
+    for k, (paint, (y, x)) in enumerate(zip(paints, corners, strict=True), start=1):
+        place = slice(y + size, y + 2 * size), slice(x + size, x + 2 * size)
+        won = (paint > most[place]) & (paint > OWN * paint.max())
+        most[place][won] = paint[won]
+        owner[place][won] = k
+    return owner[size:-size, size:-size]
+
+
+def _canvas(picture: Tensor, objects: Objects) -> Tensor:
+    """What objects paint together, shape (1, H, W)."""
+    size = objects.paint.shape[-1]
+    wide = torch.zeros_like(F.pad(picture.unsqueeze(0), [size] * 4))
+    wide = pasted(wide, objects.row, objects.corner + size, objects.paint)
+    return wide[0, :, size:-size, size:-size].cpu()
+
+
+def _ink(picture: np.ndarray, own: np.ndarray) -> np.ndarray:
+    """The pixels of an object that are bright, of the largest piece."""
+    bright = own & (picture >= INK * np.quantile(picture[own], BRIGHT))
+    pieces, number = cast(tuple, ndimage.label(bright))
+    if number < 2:
+        return bright
+    return pieces == 1 + np.argmax(np.bincount(pieces.flatten())[1:])
+
+
+def _box(own: np.ndarray, place: tuple[slice, slice]) -> tuple[int, int, int, int]:
+    """The tight box of some pixels of a part of the picture."""
+    y, x = own.nonzero()
+    top, left = place[0].start, place[1].start
+    return left + x.min(), top + y.min(), left + x.max() + 1, top + y.max() + 1
+
+
+def _padded(values: np.ndarray, rows: int) -> Tensor:
+    """So many rows, zeros after those that there are."""
+    room = [(0, rows - len(values)), *[(0, 0)] * (values.ndim - 1)]
+    return torch.from_numpy(np.pad(values, room).astype(np.float32))

@@ -1,0 +1,346 @@
+"""AIR of whole pictures: of any size, with any number of objects.
+
+Generation: objects are scattered over the picture by a Poisson process, so that their number has no
+largest value and their positions are uniform. For each, what ~ N(0, I) and the logarithm of its
+window's side, in the expected side, ~ N(0, s²). The decoder paints what, the painted objects add up
+on black, and x ~ N(canvas, σ²) in each pixel.
+
+Inference goes in passes. In each, the places that are most salient in what is left of the picture
+(`airscene.models.places`) are explained at once, each from its own surroundings: a glance gives the
+presence logit and the window, as an offset from the place in object sides, and a glimpse of the
+window gives what. What is painted, times its presence probability, is then taken off the picture.
+The gradient does not pass through what is left, as in DAIR (`airscene.models.air`).
+
+The presences m_k ~ Bernoulli(s_k) of all places are independent, so the expected error is known
+exactly, whatever overlaps, without any enumeration:
+
+    E‖x - Σ m_k p_k‖² = ‖x - Σ s_k p_k‖² + Σ s_k (1 - s_k) ‖p_k‖².
+
+A Poisson process of intensity λ an object's area has the density λⁿ exp(-λ A) over sets of n places
+in an area A, both areas in squared sides. So each object costs -log λ, the same wherever it is and
+however large the picture, and each place is decided by itself.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.distributions import Normal, kl_divergence
+
+from airscene import layers, spatial
+from airscene.models.appearance import CoarseLightDecoder, CoarseLightEncoder
+from airscene.models.base import Model
+from airscene.models.objects import Objects
+from airscene.models.places import TRIED, Sheet, find_places, pasted
+from airscene.models.view import View
+from airscene.models.whole_config import GLANCE, ROOM, WholeConfig
+from airscene.networks import MLP, normal, raw_of, spread
+
+WHERE = 3  # log side, x, y
+SIGMA = 0.3  # of a model that is built before any picture was seen
+START_SHIFT_STD = 0.1  # of a window's centre around its place, in sides
+FAR, LEASH = 0.5, 50.0  # sides from its place up to which a window goes free, and nats a side² then
+SMALLEST = 4.0  # pixels of a window's side
+PASSES, MOST_PASSES = 4, 50  # in training, and in a picture that never seems to be explained
+AT_ONCE = 4096  # places that are explained at a time
+
+
+@dataclass(frozen=True)
+class WholeInference:
+    """The posterior over the scenes of a batch of crops.
+
+    Attributes:
+        sheet: the crops, and what is left of them.
+        objects: at all places that were looked at.
+        canvas: Σ s_k p_k, with the gradient, shape (B, 1, H, W) of the sheet.
+    """
+
+    sheet: Sheet
+    objects: Objects
+    canvas: Float[Tensor, "batch 1 height width"]
+
+
+class WholeAIR(Model[WholeConfig]):
+    """The model and its inference network.
+
+    Args:
+        config: shape and priors.
+    """
+
+    def __init__(self, config: WholeConfig):
+        super().__init__()
+        self.config = c = config
+        self.attend = MLP([2 * c.glimpse**2, c.hidden, c.hidden, 1 + 2 * WHERE])
+        self.encoder = CoarseLightEncoder(1, c.glimpse, c.hidden, c.what)
+        self.decoder = CoarseLightDecoder(1, c.glimpse, c.hidden, c.what)
+        self.sigma: Tensor
+        self.register_buffer("sigma", torch.ones(()), persistent=False)
+        self.log_odds: Tensor
+        self.register_buffer("log_odds", torch.zeros(()))
+        self.widen(1.0)
+        last = cast(nn.Linear, self.attend[-1])
+        last.weight.data.mul_(0.1)
+        raw = [raw_of(std) for std in (c.side_std, START_SHIFT_STD, START_SHIFT_STD)]
+        last.bias.data.copy_(torch.tensor([0.0, 0.0, 0.0, 0.0, *raw]))
+
+    @property
+    def latents(self) -> int:
+        """Latent dimensions of one object: where and what."""
+        return WHERE + self.config.what
+
+    @property
+    def margin(self) -> int:
+        """Pixels around a picture over which windows may reach."""
+        return max(self.config.patch, self.config.region)
+
+    def widen(self, factor: float) -> None:
+        """Lets pixels spread around the canvas by so many times the model's own sigma."""
+        own = SIGMA if self.config.sigma is None else self.config.sigma
+        self.sigma.fill_(factor * own)
+
+    def forward(
+        self,
+        image: Float[Tensor, "batch 1 height width"],
+        noise: Float[Tensor, "batch steps latents"],
+    ) -> WholeInference:
+        """A few passes over a batch of crops, up to N places in each.
+
+        Args:
+            image: prepared pictures in [0, 1], shape (B, 1, H, W).
+            noise: standard normal noise for where and what, shape (B, N, 3 + D).
+        """
+        sheet = Sheet.of(image, self.margin)
+        canvas, used = torch.zeros_like(sheet.image), torch.zeros_like(noise[:, 0, 0]).long()
+        passes = []
+        for _ in range(PASSES):
+            row, pixel = self._places(sheet)
+            slot = used[row] + _rank(row)
+            some = slot < noise.shape[1]
+            row, pixel, slot = row[some], pixel[some], slot[some]
+            used = used + row.bincount(minlength=len(used))
+            passes.append(found := self.explain(sheet, row, pixel, noise[row, slot]))
+            paint = found.logit.sigmoid()[:, None, None, None] * found.paint
+            canvas = pasted(canvas, row, found.corner, paint)
+            sheet = sheet.less(row, found.corner, paint).without(row, pixel, self._tried)
+        return WholeInference(sheet, Objects.join(passes), canvas)
+
+    def explain(
+        self,
+        sheet: Sheet,
+        row: Int[Tensor, "places"],
+        pixel: Int[Tensor, "places 2"],
+        noise: Float[Tensor, "places latents"],
+    ) -> Objects:
+        """What is at some places, each seen by itself.
+
+        Args:
+            sheet: what is left to explain.
+            row: the picture of each place, shape (T,).
+            pixel: the place (y, x) in the sheet, shape (T, 2).
+            noise: standard normal noise for where and what, shape (T, 3 + D); zeros give the means.
+        """
+        c, centre = self.config, pixel.flip(-1).to(sheet.image.dtype) + 0.5
+        around = F.pad(centre, (0, 1), value=GLANCE * c.side)
+        logit, q_where = self._locate(sheet, row, around)
+        where = q_where.loc + q_where.scale * noise[:, :WHERE]
+        side = (c.side * where[:, :1].exp()).clamp(SMALLEST, c.patch - ROOM)
+        window = torch.cat([centre + c.side * where[:, 1:], side], -1)
+        q_what = self.encoder.describe(*_piece(sheet.left, row, window, c.patch))
+        what = q_what.loc + q_what.scale * noise[:, WHERE:]
+        corner, paint = self._paint(sheet, row, window, what)
+        return Objects(row, logit, q_where, q_what, where, what, window, paint, corner)
+
+    @torch.no_grad()
+    def explain_whole(self, picture: Float[Tensor, "1 height width"], strip: int = 1024) -> Objects:
+        """All objects of one picture of any size, at the posterior's means.
+
+        Passes go on until no place is left that is worth a look. An object is present if that is
+        more probable than not; what it paints is then taken off the picture, and nothing else is.
+
+        Args:
+            picture: prepared, in [0, 1], shape (1, H, W).
+            strip: rows of pixels that are searched at a time; it changes nothing but the memory.
+
+        Returns:
+            The present objects, their windows and corners in pixels of the picture, which corners
+            may lie outside of by up to `margin`.
+        """
+        sheet = Sheet.of(picture.unsqueeze(0), self.margin)
+        parts = [self._at(sheet, *self._no_places(sheet))]
+        for _ in range(MOST_PASSES):
+            row, pixel = self._places(sheet, strip)
+            if not len(row):
+                break
+            found = [self._at(sheet, *part) for part in _portions(row, pixel)]
+            present = Objects.join([part[part.logit > 0] for part in found])
+            sheet = sheet.less(present.row, present.corner, present.paint)
+            sheet = sheet.without(row, pixel, self._tried)
+            parts.append(present)
+        return Objects.join(parts).moved(-self.margin)
+
+    def infer(
+        self, image: Float[Tensor, "batch 1 height width"], *, sample: bool = False
+    ) -> WholeInference:
+        """See `Model.infer`."""
+        draw = torch.randn if sample else torch.zeros
+        with torch.no_grad():
+            noise = draw(len(image), self.config.steps, self.latents, device=image.device)
+            return self(image, noise)
+
+    def bound(self, found: WholeInference) -> Float[Tensor, "batch"]:
+        """The ELBO in nats, the presences summed out and z sampled once, shape (B,).
+
+        It leaves out log Z of the Poisson process, which nothing but the picture's size decides.
+        """
+        objects, presence = found.objects, found.objects.logit.sigmoid()
+        spread_out = presence * (1 - presence) * objects.paint.square().flatten(1).sum(1)
+        each = presence * (self.log_odds - self.cost(objects)) + _entropy(objects.logit)
+        each = each - spread_out / (2 * self.sigma.square())
+        total = torch.zeros_like(found.canvas[:, 0, 0, 0]).index_add(0, objects.row, each)
+        return total + self._log_likelihood(found.sheet, found.canvas)
+
+    def cost(self, objects: Objects) -> Float[Tensor, "places"]:
+        """What the latents of each object cost in nats, positions in squared sides, shape (T,).
+
+        Windows far from their place cost more, so that each object has a place of its own.
+        """
+        side, shift = (_part(objects.q_where, at) for at in (slice(0, 1), slice(1, None)))
+        zero = torch.zeros_like(self.log_odds)
+        cost = kl_divergence(objects.q_what, normal(zero, zero + 1)).sum(-1)
+        cost = cost + kl_divergence(side, normal(zero, zero + self.config.side_std)).sum(-1)
+        far = (shift.loc.abs() - FAR).clamp(min=0).square().sum(-1)
+        return cost - shift.entropy().sum(-1) + LEASH * far
+
+    @torch.no_grad()
+    def elbo(self, image: Float[Tensor, "batch 1 height width"]) -> Float[Tensor, "batch"]:
+        """See `Model.elbo` and `bound`."""
+        return self.bound(self.infer(image, sample=True))
+
+    @torch.no_grad()
+    def log_likelihood(self, image: Float[Tensor, "batch 1 height width"], samples: int):
+        """See `Model.log_likelihood`: presences, windows and codes are all sampled, shape (B,)."""
+        weights = [self._log_weight(self.infer(image, sample=True)) for _ in range(samples)]
+        return torch.stack(weights).logsumexp(0) - math.log(samples)
+
+    @torch.no_grad()
+    def reconstruct(self, image: Float[Tensor, "batch 1 height width"]) -> Tensor:
+        """See `Model.reconstruct`: the objects that are more probable than not."""
+        found = self.infer(image)
+        present = found.objects[found.objects.logit > 0]
+        canvas = torch.zeros_like(found.canvas)
+        return found.sheet.inner(pasted(canvas, present.row, present.corner, present.paint))
+
+    @torch.no_grad()
+    def generate(self, number: int) -> tuple[Tensor, Tensor]:
+        """See `Model.generate`: n follows the Poisson process."""
+        c, device = self.config, self.device
+        rate = self.log_odds.exp() * c.height * c.width / c.side**2
+        count = torch.poisson(rate.expand(number))
+        row = torch.arange(number, device=device).repeat_interleave(count.long())
+        size = torch.tensor([c.width, c.height], device=device)
+        centre = torch.rand(len(row), 2, device=device) * size + self.margin
+        side = c.side * (c.side_std * torch.randn(len(row), 1, device=device)).exp()
+        side = side.clamp(SMALLEST, c.patch - ROOM)
+        what = torch.randn(len(row), c.what, device=device)
+        blank = torch.zeros(number, 1, c.height, c.width, device=device)
+        sheet = Sheet.of(blank, self.margin)
+        corner, paint = self._paint(sheet, row, torch.cat([centre, side], -1), what)
+        return sheet.inner(pasted(sheet.image, row, corner, paint)), count.long()
+
+    @property
+    def _tried(self) -> int:
+        """How far around a place nothing is tried again, in pixels."""
+        return max(1, round(TRIED * self.config.side))
+
+    def _places(self, sheet: Sheet, strip: int = 1024) -> tuple[Tensor, Tensor]:
+        with torch.no_grad():
+            return find_places(sheet, self.config.side, float(self.sigma), strip)
+
+    def _no_places(self, sheet: Sheet) -> tuple[Tensor, Tensor]:
+        row = torch.zeros(0, dtype=torch.long, device=sheet.image.device)
+        return row, row.new_zeros(0, 2)
+
+    def _at(self, sheet: Sheet, row: Tensor, pixel: Tensor) -> Objects:
+        """What is at some places, at the posterior's means."""
+        return self.explain(sheet, row, pixel, sheet.image.new_zeros(len(row), self.latents))
+
+    def _locate(self, sheet: Sheet, row: Tensor, around: Tensor) -> tuple[Tensor, Normal]:
+        """Presence logits (T,) and posterior over where (T, 3), from glances (T, 3) at places."""
+        size, region = self.config.glimpse, self.config.region
+        parts = (_piece(part, row, around, region) for part in (sheet.left, sheet.image))
+        glance = torch.cat([view.glimpse(at, size, patch) for view, at, patch in parts], 1)
+        logit, loc, std = self.attend(glance.flatten(1)).split([1, WHERE, WHERE], -1)
+        return logit[:, 0], normal(loc, spread(std))
+
+    def _paint(
+        self, sheet: Sheet, row: Tensor, window: Tensor, what: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Corners (T, 2) and patches (T, 1, P, P) of objects, cut off where their picture ends."""
+        patch = self.config.patch, self.config.patch
+        corner = layers.corner_of(window, patch, layers.size_of(sheet.image))
+        glimpse, _ = self.decoder.paint(what)
+        paint = spatial.paste(glimpse, layers.within(window, corner), *patch)
+        inside = layers.under(sheet.inside[:, 0], row, corner, patch).unsqueeze(1)
+        return corner, paint * inside
+
+    def _log_likelihood(self, sheet: Sheet, canvas: Tensor) -> Float[Tensor, "batch"]:
+        """Log p(x | canvas) of the pixels inside, shape (B,)."""
+        error = ((sheet.image - canvas) * sheet.inside).square().flatten(1).sum(1)
+        constant = (self.sigma * math.sqrt(2 * math.pi)).log() * sheet.inside.flatten(1).sum(1)
+        return -error / (2 * self.sigma.square()) - constant
+
+    def _log_weight(self, found: WholeInference) -> Float[Tensor, "batch"]:
+        """Log p(x, z, m) - log q(z, m | x) of sampled presences m, shape (B,)."""
+        objects, zero = found.objects, torch.zeros_like(self.log_odds)
+        presence = torch.bernoulli(objects.logit.sigmoid())
+        side, code = normal(zero, zero + self.config.side_std), normal(zero, zero + 1)
+        prior = side.log_prob(objects.where[:, 0]) + code.log_prob(objects.what).sum(-1)
+        own = objects.q_where.log_prob(objects.where).sum(-1)
+        own = own + objects.q_what.log_prob(objects.what).sum(-1)
+        each = presence * (self.log_odds + prior - own)
+        each = each - F.logsigmoid(torch.where(presence > 0, objects.logit, -objects.logit))
+        paint = presence[:, None, None, None] * objects.paint
+        canvas = pasted(torch.zeros_like(found.canvas), objects.row, objects.corner, paint)
+        total = torch.zeros_like(canvas[:, 0, 0, 0]).index_add(0, objects.row, each)
+        return total + self._log_likelihood(found.sheet, canvas)
+
+
+def _piece(
+    canvas: Tensor, row: Tensor, window: Tensor, side: int
+) -> tuple[View, Tensor, tuple[int, int]]:
+    """The part of a canvas around each window (T, 3), as encoders take it.
+
+    Returns:
+        The parts, the windows in them, and their size.
+    """
+    patch = side, side
+    corner = layers.corner_of(window, patch, layers.size_of(canvas))
+    part = layers.under(canvas[:, 0], row, corner, patch).unsqueeze(1)
+    return View(part, part, torch.zeros_like(part), None), layers.within(window, corner), patch
+
+
+def _portions(row: Tensor, pixel: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """Places, so many at a time."""
+    return zip(row.split(AT_ONCE), pixel.split(AT_ONCE), strict=True)
+
+
+def _rank(row: Int[Tensor, "places"]) -> Int[Tensor, "places"]:
+    """The number of each place within its row, from 0, rows being in order."""
+    first = torch.searchsorted(row, row)
+    return torch.arange(len(row), device=row.device) - first
+
+
+def _part(q: Normal, at: slice) -> Normal:
+    """Some of the dimensions of a distribution."""
+    return normal(q.loc[:, at], q.scale[:, at])
+
+
+def _entropy(logit: Tensor) -> Tensor:
+    """Entropy of each presence in nats."""
+    presence = logit.sigmoid()
+    return -presence * F.logsigmoid(logit) - (1 - presence) * F.logsigmoid(-logit)

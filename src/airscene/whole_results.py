@@ -1,0 +1,197 @@
+"""What was found in whole pictures, as files: JSON lines, a table, label images, overlays.
+
+All are written one picture after the other, so that many pictures need no more memory than one.
+Numbers are in pixels of the files.
+"""
+
+import csv
+import io
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+import tifffile
+from PIL import Image
+from scipy import ndimage
+
+from airscene.data.whole import WholePicture
+from airscene.errors import UserError
+from airscene.files import write_whole
+from airscene.labelling import Labelled, count_probs
+from airscene.predictions import Prediction, as_jsonl, picture_name, printable
+
+COLUMNS = ("picture", "page", "label", "x", "y", "x0", "y0", "x1", "y1", "area")
+INTENSITY_COLUMNS = ("mean_intensity", "score")
+LONGEST_PROBS = 1000  # objects up to which the distribution of their number is written
+DIGITS = 4  # after the point, of numbers in the table
+DIMMEST, BRIGHTEST = 0.001, 0.999  # quantiles of a picture that an overlay shows as black and white
+COLOURS = np.array(
+    [[230, 60, 60], [60, 190, 75], [255, 225, 25], [70, 130, 255], [245, 130, 48], [240, 50, 230]],
+    np.uint8,
+)
+
+
+@dataclass(frozen=True)
+class Found:
+    """The objects of a whole picture, in pixels of its file.
+
+    Attributes:
+        picture: the picture.
+        objects: its objects, with label images of its size.
+    """
+
+    picture: WholePicture
+    objects: Labelled
+
+    @property
+    def name(self) -> str:
+        """The file, as text that UTF-8 can encode."""
+        return printable(str(self.picture.source))
+
+
+@dataclass(frozen=True)
+class Targets:
+    """Where results are to be written.
+
+    Attributes:
+        lines: file of JSON lines.
+        table: CSV file with a row for each object, if any.
+        labels: folder of label images, if any.
+        overlay: folder of overlays, if any.
+    """
+
+    lines: Path
+    table: Path | None = None
+    labels: Path | None = None
+    overlay: Path | None = None
+
+
+class Writer:
+    """Writes what was found, picture by picture; see `open_writer`.
+
+    Attributes:
+        pictures: how many were written.
+        objects: how many were found in them.
+    """
+
+    def __init__(self, targets: Targets, lines: IO[str], table: IO[str] | None):
+        self.targets, self.lines, self.table = targets, lines, table
+        self.pictures = self.objects = 0
+        if table:
+            table.write(_csv([[*COLUMNS, *INTENSITY_COLUMNS]]))
+
+    def write(self, found: Found) -> None:
+        """Writes what was found in the next picture."""
+        self.lines.write(as_jsonl([prediction(found)]))
+        if self.table:
+            self.table.write(_csv(table_rows(found)))
+        name = picture_name(self.pictures, str(found.picture.source), found.picture.index)
+        if self.targets.labels:
+            save_labels(found.objects.labels, (self.targets.labels / name).with_suffix(".tif"))
+        if self.targets.overlay:
+            shown = overlay(found)
+            write_whole(self.targets.overlay / name, lambda path: shown.save(path))
+        self.pictures += 1
+        self.objects += len(found.objects)
+
+
+@contextmanager
+def open_writer(targets: Targets) -> Iterator[Writer]:
+    """A writer whose lines and table appear once all pictures are written, or not at all.
+
+    Raises:
+        UserError: something cannot be written.
+    """
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        texts = {name: Path(folder) / name for name in ("lines", "table")}
+        lines, table = (
+            stack.enter_context(path.open("w", encoding="utf-8", newline=""))
+            for path in texts.values()
+        )
+        yield Writer(targets, lines, table if targets.table else None)
+        stack.close()
+        for name, target in (("lines", targets.lines), ("table", targets.table)):
+            if target:
+                write_whole(target, partial(shutil.copyfile, texts[name]))
+
+
+def prediction(found: Found) -> Prediction:
+    """The line of JSON of a picture, as a plain object.
+
+    Raises:
+        UserError: the model gave numbers that are not finite.
+    """
+    objects, (height, width) = found.objects, found.picture.pixels.shape[:2]
+    if not np.isfinite(objects.scores).all():
+        raise UserError(
+            f"{found.name}: the model gives numbers that are not finite; its training diverged, or "
+            f"its checkpoint is damaged: use another run"
+        )
+    probs = count_probs(objects.scores) if len(objects) <= LONGEST_PROBS else np.zeros(0)
+    return Prediction(
+        source=str(found.picture.source),
+        index=found.picture.index,
+        height=height,
+        width=width,
+        count=len(objects),
+        saturated=False,
+        count_probs=[round(float(p), 6) for p in probs],
+        boxes=objects.boxes.tolist(),
+        scores=[round(float(score), 6) for score in objects.scores],
+    )
+
+
+def table_rows(found: Found) -> list[list[object]]:
+    """A row for each object: see `COLUMNS` and `INTENSITY_COLUMNS`.
+
+    Centroids have the middle of the first pixel at 0, as in scikit-image and Fiji's label tools.
+    The intensity is that of the file, the mean over the channels of colour.
+    """
+    objects, picture = found.objects, found.picture
+    index = np.arange(1, len(objects) + 1)
+    intensity = picture.pixels.astype(np.float64).mean(-1)
+    centre = np.array(ndimage.center_of_mass(objects.labels > 0, objects.labels, index))
+    area = np.bincount(objects.labels.flatten(), minlength=len(objects) + 1)[1:]
+    mean = np.atleast_1d(ndimage.mean(intensity, objects.labels, index))
+    rows = zip(centre.reshape(-1, 2), objects.boxes, area, mean, objects.scores, strict=True)
+    return [
+        [found.name, picture.index, k, *_rounded(x, y), *map(int, box), int(a), *_rounded(m, s)]
+        for k, ((y, x), box, a, m, s) in enumerate(rows, start=1)
+    ]
+
+
+def save_labels(labels: np.ndarray, path: Path) -> None:
+    """Writes a label image as TIFF of 16 bits; of 32, where there are more than 65,535 objects."""
+    kind = np.uint16 if labels.max(initial=0) <= np.iinfo(np.uint16).max else np.uint32
+    write_whole(
+        path, lambda temporary: tifffile.imwrite(temporary, labels.astype(kind), compression="zlib")
+    )
+
+
+def overlay(found: Found) -> Image.Image:
+    """The picture with a coloured line around each object."""
+    grey = found.picture.pixels.astype(np.float32)
+    low, high = np.quantile(grey[::2, ::2], [DIMMEST, BRIGHTEST])
+    shown = np.clip((grey - low) / max(high - low, 1e-9), 0, 1) * 255
+    shown = np.broadcast_to(shown, (*grey.shape[:2], 3)).astype(np.uint8)
+    labels = found.objects.labels
+    same = ndimage.minimum_filter(labels, 3) == ndimage.maximum_filter(labels, 3)
+    line = (labels > 0) & ~same
+    shown[line] = COLOURS[labels[line] % len(COLOURS)]
+    return Image.fromarray(shown)
+
+
+def _csv(rows: list[list[object]]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()
+
+
+def _rounded(*values: float) -> list[float]:
+    return [round(float(value), DIGITS) for value in values]

@@ -1,0 +1,121 @@
+"""Contrast: the same picture in many forms is prepared alike."""
+
+import numpy as np
+import pytest
+
+from airscene.data.contrast import (
+    KNEE,
+    Contrast,
+    background,
+    choose_polarity,
+    estimate_size,
+    otsu,
+    settle,
+)
+from airscene.errors import UserError
+
+
+def discs(size=120, diameter=12, step=30, seed=0) -> np.ndarray:
+    """Discs of one on zero, with a little noise, shape (H, W, 1)."""
+    y, x = np.mgrid[:size, :size] + 0.5
+    near = np.hypot((y % step) - step / 2, (x % step) - step / 2)
+    noise = np.random.default_rng(seed).normal(0, 0.01, (size, size))
+    return ((near < diameter / 2) + noise).astype(np.float32)[..., None]
+
+
+def prepared(picture, **known) -> np.ndarray:
+    return settle(Contrast(**{"object_size": 12.0, **known}), [picture]).prepare(picture)[0].numpy()
+
+
+def test_discs_are_bright_on_black_in_every_form():
+    plain = prepared(discs())
+    assert plain.min() == 0 and plain.max() == 1 and 0.05 < (plain > 0.5).mean() < 0.2
+    light = np.linspace(0, 0.8, 120, dtype=np.float32)
+    forms = {
+        "dark on white": 1 - 0.8 * discs(),
+        "8 bits": (discs() * 150 + 40).clip(0, 255).astype(np.uint8),
+        "16 bits of which 12 are used": (discs() * 3000 + 200).clip(0, None).astype(np.uint16),
+        "floats of any range": discs() * 0.02 + 0.3,
+        "uneven light": discs() * 0.5 + light[:, None],
+        "colour on white": 1 - discs() * np.array([0.7, 0.2, 0.5], np.float32),
+    }
+    for name, picture in forms.items():
+        other = prepared(picture)
+        least = 0.93 if name == "uneven light" else 0.97
+        assert np.corrcoef(plain.flatten(), other.flatten())[0, 1] > least, name
+
+
+def test_the_polarity_is_that_of_most_contrast():
+    assert choose_polarity([discs()], 12) == "bright"
+    assert choose_polarity([1 - discs()], 12) == "dark"
+    both = np.concatenate([discs(), -discs()])
+    assert choose_polarity([both], 12) == "any"
+
+
+def test_each_kind_of_pixels_has_a_white_of_its_own():
+    eight = (discs() * 200).clip(0, 255).astype(np.uint8)
+    sixteen = (discs() * 3000).clip(0, None).astype(np.uint16)
+    contrast = settle(Contrast(object_size=12.0), [eight, sixteen])
+    assert contrast.white == pytest.approx((0.784, 0.0458, (0.784 + 0.0458) / 2), rel=0.05)
+    one, other = contrast.prepare(eight), contrast.prepare(sixteen)
+    assert (one - other).abs().mean() < 0.02
+
+
+def test_faint_things_come_closer_to_bright_ones():
+    picture = discs()
+    picture[:, :60] *= 0.1
+    contrast = Contrast(12.0, "bright", (1.0, 1.0, 1.0))
+    value = contrast.prepare(picture)[0].numpy()
+    ratio = np.median(value[:, 60:][picture[:, 60:, 0] > 0.5]) / np.median(
+        value[:, :60][picture[:, :60, 0] > 0.05]
+    )
+    assert ratio == pytest.approx(np.arcsinh(1 / KNEE) / np.arcsinh(0.1 / KNEE), rel=0.1)
+
+
+def test_large_things_are_shrunk_and_small_ones_are_not_enlarged():
+    large = settle(Contrast(object_size=48.0), [discs(240, 48, 80)])
+    assert large.shrink == 0.25 and large.span == 12
+    assert large.prepare(discs(240, 48, 80)).shape == (1, 60, 60)
+    assert settle(Contrast(object_size=6.0), [discs(120, 6, 20)]).shrink == 1
+
+
+def test_the_size_is_estimated_within_a_third():
+    for diameter in (8, 12, 20, 36):
+        found = estimate_size([discs(240, diameter, 60)])
+        assert diameter / 1.33 < found < diameter * 1.33
+
+
+def test_what_lies_behind_is_that_of_the_place():
+    slope = np.add.outer(np.linspace(0, 1, 150), np.linspace(0, 0.5, 90)).astype(np.float32)
+    picture = slope + discs(150)[:, :90, 0]
+    error = background(picture, 12, 0.4) - slope
+    assert np.abs(error).max() < 0.2 and np.abs(error).mean() < 0.05
+
+
+def test_the_threshold_lies_between_two_levels():
+    assert 0.2 < otsu(np.array([0.1] * 90 + [0.2] * 10 + [0.8] * 20 + [0.9] * 5)) < 0.8
+
+
+@pytest.mark.parametrize("size", [200.0, 121.0])
+def test_a_size_that_does_not_fit_is_told_in_pixels_of_the_files(size):
+    with pytest.raises(UserError, match=f"--object-size is {size:g} px .* 120 px"):
+        settle(Contrast(object_size=size), [discs()])
+
+
+def test_a_size_that_is_too_small_names_its_flag():
+    with pytest.raises(UserError, match="object-size"):
+        Contrast(object_size=2.0)
+
+
+def test_pictures_that_show_nothing_are_told():
+    blank = np.full((50, 50, 1), 7, np.uint8)
+    with pytest.raises(UserError, match="give --object-size"):
+        settle(Contrast(), [blank])
+    with pytest.raises(UserError, match="no contrast"):
+        settle(Contrast(object_size=12.0), [blank])
+
+
+def test_a_blank_picture_among_others_is_black():
+    contrast = settle(Contrast(object_size=12.0), [discs()])
+    assert not contrast.prepare(np.full((50, 40, 1), 0.3, np.float32)).any()
+    assert contrast.prepare(np.zeros((1, 1, 1), np.uint8)).shape == (1, 1, 1)
