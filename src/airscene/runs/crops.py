@@ -19,7 +19,15 @@ from airscene.data.contrast import LOOKED_AT, Contrast, settle
 from airscene.data.whole import WholePicture, picture_files, read_pictures
 from airscene.errors import UserError
 from airscene.models.whole_config import WholeConfig
-from airscene.runs.pictures import DIGITS, HELD_OUT_SHARE, Pictures, Record, load_record
+from airscene.runs.pictures import (
+    DIGITS,
+    HELD_OUT_SHARE,
+    Pictures,
+    Record,
+    found_again,
+    load_record,
+    ranked,
+)
 from airscene.seeds import Purpose, stream
 
 FEWEST_HELD_OUT = 5  # pictures from which some are held out; of fewer, all are learned from
@@ -76,15 +84,9 @@ def held_out_crops(config: Config, run: Path, data: Path | None = None) -> Scene
     Raises:
         UserError: none of the pictures is there any more.
     """
-    known = {*load_record(run).held_out}
-    contrast = cast(WholeConfig, config.model).contrast
-    prepared, digests = _prepared(picture_files([data or Path(config.data)]), contrast)
-    kept = [picture for picture, digest in zip(prepared, digests, strict=True) if digest in known]
-    if not kept:
-        raise UserError(
-            f"--data {data or config.data} holds none of the pictures that {run} holds out; name "
-            f"the folder in which they lie by --data"
-        )
+    record, place = load_record(run), data or Path(config.data)
+    prepared, digests = _prepared(picture_files([place]), cast(WholeConfig, config.model).contrast)
+    kept = [prepared[k] for k in found_again(record, digests, place, run)]
     return cut(kept, config, Purpose.VALIDATION, VALIDATION_CROPS)
 
 
@@ -170,7 +172,7 @@ def _digest(picture: WholePicture) -> str:
 
 def _held_out(digests: list[str], seed: int) -> set[int]:
     """Which pictures are held out: a tenth by their content; of few, all, which are learned too."""
-    distinct = sorted({*digests}, key=lambda d: hashlib.sha256(f"{seed} {d}".encode()).hexdigest())
+    distinct = ranked(digests, seed)
     if len(distinct) < FEWEST_HELD_OUT:
         return {*range(len(digests))}
     some = {*distinct[: max(1, len(distinct) // HELD_OUT_SHARE)]}

@@ -63,7 +63,7 @@ def split_pictures(config: Config) -> Pictures:
         UserError: the pictures cannot be read, or there are not two that differ.
     """
     scenes, digests, white = load_own(Path(config.data))
-    distinct = sorted({*digests}, key=lambda digest: _rank(config.seed, digest))
+    distinct = ranked(digests, config.seed)
     if len(distinct) < 2:
         raise UserError(
             f"--data {config.data} holds one image; training needs at least two that differ"
@@ -185,6 +185,26 @@ def held_out(config: Config, run: Path, data: Path | None = None) -> Scenes:
     record, place = load_record(run), data or Path(config.data)
     canvas = config.model.height, config.model.width
     scenes, digests, _ = load_own(place, canvas, record.white)
+    return scenes[torch.tensor(found_again(record, digests, place, run))]
+
+
+def ranked(digests: list[str], seed: int) -> list[str]:
+    """The distinct hashes of pictures, in an order that they and the seed decide."""
+    return sorted({*digests}, key=lambda digest: _rank(seed, digest))
+
+
+def found_again(record: Record, digests: list[str], place: Path, run: Path) -> list[int]:
+    """Which of some pictures a run holds out; a note tells of those that are gone or new.
+
+    Args:
+        record: the run's.
+        digests: hashes of the pictures that there are now.
+        place: where they lie.
+        run: the run's folder.
+
+    Raises:
+        UserError: none of them is there any more.
+    """
     known = {*record.held_out}
     kept = [k for k, digest in enumerate(digests) if digest in known]
     missing, new = len(known - {*digests}), len({*digests} - known - {*record.train})
@@ -199,7 +219,7 @@ def held_out(config: Config, run: Path, data: Path | None = None) -> Scenes:
             f"pictures are gone, and {new} new ones are left out",
             stacklevel=2,
         )
-    return scenes[torch.tensor(kept)]
+    return kept
 
 
 def _rank(seed: int, digest: str) -> str:
