@@ -228,7 +228,7 @@ class AIR(Model[AIRConfig]):
         behind = self.background.paint(code)
         view = self._view(image, behind)
         state, latents = self.attention.start(image), noise[:, 0] * 0
-        steps, painted = [], []
+        steps, painted, prior = [], [], self.prior(noise.shape[1])
         for eps in noise.unbind(1):
             features, centre, state = self.attention(state, latents, view)
             steps.append(step := self._step(view, features, centre, eps, reparameterised))
@@ -236,7 +236,7 @@ class AIR(Model[AIRConfig]):
             if self.config.feedback == "residual":
                 painted.append(self.paint(step.where.unsqueeze(1), step.what.unsqueeze(1)))
                 view, gain = view.after(painted[-1])
-                odds = self._odds(step, gain).unsqueeze(-1) / ODDS_UNIT
+                odds = self._odds(step, gain, prior).unsqueeze(-1) / ODDS_UNIT
                 steps[-1] = step._replace(logit=step.logit + self.odds_weight * odds)
         logits, q_where, q_what, where, what = zip(*steps, strict=True)
         where, what = torch.stack(where, 1), torch.stack(what, 1)
@@ -251,7 +251,7 @@ class AIR(Model[AIRConfig]):
             background=code,
             window=self.window(where),
             scene=Composition(image, behind, objects, self.compositor, self.sigma),
-            prior=self.prior(len(steps)),
+            prior=prior,
         )
         return found.present_first() if painted else found
 
@@ -418,14 +418,16 @@ class AIR(Model[AIRConfig]):
         return logit, normal(loc, spread(std))
 
     @torch.no_grad()
-    def _odds(self, step: "_Step", gain: Float[Tensor, "batch"]) -> Float[Tensor, "batch"]:
+    def _odds(
+        self, step: "_Step", gain: Float[Tensor, "batch"], prior: Prior
+    ) -> Float[Tensor, "batch"]:
         """The log odds in nats that a step's object is there, given its latents.
 
         Args:
             step: what was inferred of the object.
             gain: by how much the object lowers the squared error.
+            prior: over where and what.
         """
-        prior = self.prior(1)
         cost = kl_divergence(step.q_where, prior.where).sum(-1)
         cost = cost + kl_divergence(step.q_what, prior.what).sum(-1)
         return gain / (2 * self.sigma.square()) - cost + self.log_odds

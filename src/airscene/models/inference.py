@@ -111,8 +111,8 @@ class Inference:
         The count is that of the steps before the first that found nothing. Where steps read what is
         left of the image, one that found nothing does not end the search: a later step may find
         what it missed. The canvas of the present objects is the same in this order, and the objects
-        of each prefix keep their order. As a posterior over prefixes it is another one, so bounds
-        are not taken of it.
+        of each prefix keep their order. As a posterior over prefixes it is another one, with a
+        bound of its own: the latents of steps that found nothing are auxiliary variables.
         """
         absent = (self.posterior.logits <= 0).int()
         order = absent.argsort(dim=1, stable=True)
