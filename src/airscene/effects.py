@@ -34,6 +34,12 @@ class Rule:
         )
 
 
+def _infers_objects(config: Config) -> bool:
+    """Whether the kind of model infers objects, be it their boxes or their poses."""
+    kind = kind_of(config.model)
+    return kind.detect is not None or kind.place is not None
+
+
 def _unread(setting: str) -> Rule:
     """The rule of a setting that the chosen estimator does not read."""
     readers = [name for name, read in SETTINGS.items() if setting in read]
@@ -116,7 +122,7 @@ RULES = (
         "{model} infers no count; leave it out or name a preset of AIR or DAIR",
     ),
     Rule(
-        lambda config, has_data: (kind := kind_of(config.model)).detect is kind.place is None,
+        lambda config, has_data: not _infers_objects(config),
         ("--training.sigma-factor",),
         "{model} has one sigma throughout; leave it out or name a preset of AIR or DAIR",
     ),

@@ -17,6 +17,9 @@ DAIR_TRAINING = TrainingConfig(
     prior_odds=((0.0, 10.0), (0.1, 10.0), (0.35, 2e-3), (0.6, 2e-3), (0.8, 0.1), (1.0, 0.1)),
 )
 
+# of short trainings, where presence gets less dear
+SHORT_ODDS = ((0.0, 10.0), (0.1, 10.0), (0.35, 2e-2), (0.6, 2e-2), (0.8, 0.1), (1.0, 0.1))
+
 # a variant of the paper's second model on its multi-MNIST, sections 3.1 and 3.2
 DAIR = Config(
     scenes=SceneConfig(source="mnist"),
@@ -72,14 +75,7 @@ PRESETS = {
             iterations=250,
             batch=128,
             learning_rate=((0.0, 1e-3), (0.1, 4e-3), (0.6, 4e-3), (1.0, 2e-5)),
-            prior_odds=(
-                (0.0, 10.0),
-                (0.1, 10.0),
-                (0.35, 2e-2),
-                (0.6, 2e-2),
-                (0.8, 0.1),
-                (1.0, 0.1),
-            ),
+            prior_odds=SHORT_ODDS,
             validate_every=50,
         ),
     ),
@@ -189,21 +185,14 @@ PRESETS = {
             ),
         ),
     ),
-    # whole pictures of any size, as they are; see docs/own-images.md
+    # whole pictures of any size, as they are; see docs/whole-pictures.md
     "whole": Config(
         model=WholeConfig(),
         training=TrainingConfig(
             iterations=400,
             batch=24,
             learning_rate=((0.0, 1e-4), (0.1, 3e-3), (0.6, 3e-3), (1.0, 2e-5)),
-            prior_odds=(
-                (0.0, 10.0),
-                (0.1, 10.0),
-                (0.35, 2e-2),
-                (0.6, 2e-2),
-                (0.8, 0.1),
-                (1.0, 0.1),
-            ),
+            prior_odds=SHORT_ODDS,
             validate_every=100,
             snapshots=12,
         ),
