@@ -61,10 +61,15 @@ class Layers:
             torch.cat([part.corner for part in parts], 1),
         )
 
-    def map(self, change: Callable[[Tensor], Tensor]) -> "Layers":
-        """The same function of each of the tensors."""
-        opacity = None if self.opacity is None else change(self.opacity)
-        return Layers(change(self.paint), opacity, change(self.corner))
+    def map(self, change: Callable[..., Tensor], *others: "Layers") -> "Layers":
+        """The same function of each of the tensors, and of those of other layers of the kind."""
+        every = (self, *others)
+        opacities = [layers.opacity for layers in every if layers.opacity is not None]
+        return Layers(
+            change(*(layers.paint for layers in every)),
+            change(*opacities) if opacities else None,
+            change(*(layers.corner for layers in every)),
+        )
 
 
 class Compositor:

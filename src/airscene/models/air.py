@@ -59,6 +59,7 @@ SIGMA = 0.3  # of a model that is built before any picture was seen
 START_SHIFT_STD = 0.3  # of a window's centre before squashing
 EDGE = 0.99  # how far towards the border a centre that was found may lie, for its atanh
 
+SURE = 0.99  # probability of a count from which an image is not searched again
 ODDS_UNIT = 10.0  # nats, in which the log odds of presence are weighed
 START_ODDS_WEIGHT = 0.1  # of them
 
@@ -100,6 +101,8 @@ class AIRConfig(ModelConfig):
     """Units of the LSTM, which there is without feedback only."""
     hidden: Annotated[int, *within(1, 16_384)] = 256
     """Units of each hidden layer of the other networks."""
+    searches: Annotated[int, *within(1, 100)] = 3
+    """How often an image of uncertain count is searched, each time from another place."""
     background: BackgroundName = "none"
     """What lies under the objects: nothing, one colour, a coarse grid of values, or a network."""
     background_code: Annotated[int, *within(1, 4096)] = 8
@@ -171,6 +174,8 @@ class AIRConfig(ModelConfig):
             found["evidence"] = "--model.sigma is given; leave one of them out"
         if self.feedback == "residual":
             found["lstm"] = "--model.feedback residual has no LSTM; leave one of them out"
+        if self.feedback == "none":
+            found["searches"] = "there is no search without --model.feedback residual; give that"
         if self.background != "network":
             found["background_code"] = "it is read by --model.background network; give that"
         return found
@@ -211,6 +216,7 @@ class AIR(Model[AIRConfig]):
         noise: Float[Tensor, "batch steps latents"],
         scene_noise: Float[Tensor, "batch background"] | None = None,
         reparameterised: bool = True,
+        rank: int = 0,
     ) -> Inference:
         """Attends, infers, repeats: one unrolled pass of as many steps as `noise` has.
 
@@ -221,13 +227,15 @@ class AIR(Model[AIRConfig]):
             scene_noise: the same for the background, shape (B, G); zeros unless given.
             reparameterised: pass the gradient through the samples of the latents; without it, they
                 are data, and only their densities carry a gradient to the posterior.
+            rank: where the first step of a search goes: to the most salient place for 0, to the
+                next for 1, and so on.
         """
         q_background = self.background.posterior(image)
         eps = torch.zeros_like(q_background.loc) if scene_noise is None else scene_noise
         code = _draw(q_background, eps, reparameterised)
         behind = self.background.paint(code)
         view = self._view(image, behind)
-        state, latents = self.attention.start(image), noise[:, 0] * 0
+        state, latents = self.attention.start(image, rank), noise[:, 0] * 0
         steps, painted, prior = [], [], self.prior(noise.shape[1])
         for eps in noise.unbind(1):
             features, centre, state = self.attention(state, latents, view)
@@ -265,6 +273,10 @@ class AIR(Model[AIRConfig]):
     ) -> Inference:
         """The posterior over scenes: its means, or one sample.
 
+        With feedback, the means of an image whose count is uncertain are looked for again from
+        other places, `AIRConfig.searches` times in all, and those with the highest bound are kept.
+        A sample is that of the first search.
+
         Args:
             image: images in [0, 1], shape (B, C, H, W).
             steps: the largest count to allow for; the model's own N unless given.
@@ -278,7 +290,10 @@ class AIR(Model[AIRConfig]):
             device=image.device,
         )
         scene_noise = draw(len(image), self.background.latents, device=image.device)
-        return self(image, noise, scene_noise)
+        found = self(image, noise, scene_noise)
+        if sample or self.config.feedback == "none":
+            return found
+        return self._search_again(image, noise, found)
 
     def reconstruct(
         self, image: Float[Tensor, "batch channels height width"], steps: int | None = None
@@ -431,6 +446,21 @@ class AIR(Model[AIRConfig]):
         cost = kl_divergence(step.q_where, prior.where).sum(-1)
         cost = cost + kl_divergence(step.q_what, prior.what).sum(-1)
         return gain / (2 * self.sigma.square()) - cost + self.log_odds
+
+    @torch.no_grad()
+    def _search_again(self, image: Tensor, noise: Tensor, found: Inference) -> Inference:
+        """Of several searches of each image, the one with the highest bound; see `infer`."""
+        sure = found.posterior.log_probs.amax(-1) > math.log(SURE)
+        unsure = (~sure).nonzero()[:, 0]
+        if not len(unsure):
+            return found
+        best = found.take(unsure).elbo
+        for rank in range(1, self.config.searches):
+            other = self(image[unsure], noise[unsure], rank=rank)
+            better = (other.elbo > best).nonzero()[:, 0]
+            found = found.put(unsure[better], other.take(better))
+            best = best.maximum(other.elbo)
+        return found
 
     @torch.no_grad()
     def _start_calm(self) -> None:
