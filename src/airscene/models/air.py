@@ -35,6 +35,7 @@ from airscene.compositors import COMPOSITORS, Composition, CompositorName, Layer
 from airscene.counts import CountPosterior
 from airscene.errors import UserError
 from airscene.evidence import LEAST_SIGMA, MOST_SIGMA, choose_sigma
+from airscene.likelihoods import LIKELIHOODS, LikelihoodName
 from airscene.models.appearance import (
     CoarseLightDecoder,
     CoarseLightEncoder,
@@ -63,7 +64,7 @@ SURE = 0.99  # probability of a count from which an image is not searched again
 ODDS_UNIT = 10.0  # nats, in which the log odds of presence are weighed
 START_ODDS_WEIGHT = 0.1  # of them
 
-MARGIN = 2  # pixels of a patch that its window leaves free, for windows between two pixels
+ROUNDING = 1  # pixels by which a patch is larger, as it lies on whole pixels and windows between
 WIDE = {False: 6, True: 2}
 """How many times a patch's pixels a canvas has from which patches are faster than the wide form:
 for objects that add up, and for objects that hide what is behind them, which is more work."""
@@ -109,10 +110,12 @@ class AIRConfig(ModelConfig):
     """Latent dimensions of a background that is a network."""
     compositor: CompositorName = "sum"
     """How objects are put together: sum adds their paint; over lets them hide what is behind."""
+    likelihood: LikelihoodName = "independent"
+    """How pixels scatter around the canvas: each on its own, or together with their neighbours."""
     evidence: Annotated[float, *within(1, 1e6)] = 150.0
     """What explaining an object is to gain, in nats; it decides sigma where that is not given."""
     sigma: Annotated[float | None, *within(LEAST_SIGMA, MOST_SIGMA)] = None
-    """Standard deviation of a pixel around the canvas; left out, pictures and evidence decide."""
+    """How far pixels scatter around the canvas; left out, pictures and evidence decide."""
     scale_prior: Annotated[tuple[float, float], *in_turn(MEAN, STD)] = (-0.4, 0.1)
     """Mean and standard deviation of logit(window side / shorter canvas side)."""
     shift_prior: Annotated[tuple[float, float], *in_turn(MEAN, STD)] = (0.0, 1.0)
@@ -148,7 +151,9 @@ class AIRConfig(ModelConfig):
         fitted = cast(AIRConfig, super().fitted(images))
         if self.sigma is not None:
             return fitted
-        return replace(fitted, sigma=choose_sigma(images, fitted.side, self.evidence))
+        likelihood = LIKELIHOODS[self.likelihood]()
+        sigma = choose_sigma(images, fitted.side, self.evidence, likelihood)
+        return replace(fitted, sigma=sigma)
 
     def choices(self, given: ModelConfig) -> tuple[str, ...]:
         """See `ModelConfig.choices`."""
@@ -192,7 +197,7 @@ class AIR(Model[AIRConfig]):
     def __init__(self, config: AIRConfig):
         super().__init__()
         self.config = c = config
-        self.compositor = COMPOSITORS[c.compositor]
+        self.compositor, self.likelihood = COMPOSITORS[c.compositor], LIKELIHOODS[c.likelihood]()
         self.sigma: Tensor
         self.register_buffer("sigma", torch.ones(()), persistent=False)
         self.widen(1.0)
@@ -258,7 +263,7 @@ class AIR(Model[AIRConfig]):
             what=what,
             background=code,
             window=self.window(where),
-            scene=Composition(image, behind, objects, self.compositor, self.sigma),
+            scene=self._composed(image, behind, objects),
             prior=prior,
         )
         return found.present_first() if painted else found
@@ -327,7 +332,7 @@ class AIR(Model[AIRConfig]):
         what = torch.randn(number, self.config.steps, self.config.what, device=device)
         code = torch.randn(number, self.background.latents, device=device)
         behind, objects = self.background.paint(code), self.paint(where, what)
-        scene = Composition(behind, behind, objects, self.compositor, self.sigma)
+        scene = self._composed(behind, behind, objects)
         return scene.canvas(counts.presence_of(count, self.config.steps)), count
 
     @torch.no_grad()
@@ -372,7 +377,7 @@ class AIR(Model[AIRConfig]):
         cx, cy = (x.tanh() + 1) * (c.width / 2), (y.tanh() + 1) * (c.height / 2)
         side = scale.sigmoid() * min(c.height, c.width)
         if self.patch != (c.height, c.width):
-            side = side.clamp(max=max(self.patch) - MARGIN)
+            side = side.clamp(max=(max(self.patch) - self._margin) / self._spread)
         return torch.stack([cx, cy, side], -1)
 
     def paint(
@@ -391,6 +396,16 @@ class AIR(Model[AIRConfig]):
             paint, opacity = paint.split([c.channels, 1], 2)
         return Layers(paint, opacity, corner)
 
+    @property
+    def _margin(self) -> int:
+        """Pixels of a patch that what is painted leaves free, on both sides together."""
+        return ROUNDING + 2 * self.likelihood.reach
+
+    @property
+    def _spread(self) -> float:
+        """How much wider than a window is what is painted: by half a point on each side."""
+        return 1 + 1 / self.config.glimpse
+
     def _patch(self) -> tuple[int, int]:
         """Height and width of the patch that an object is painted on; see `airscene.layers`.
 
@@ -399,7 +414,8 @@ class AIR(Model[AIRConfig]):
         """
         c = self.config
         mean, std = c.scale_prior
-        side = MARGIN + math.ceil(min(c.height, c.width) / (1 + math.exp(-mean - 4 * std)))
+        largest = min(c.height, c.width) / (1 + math.exp(-mean - 4 * std))
+        side = self._margin + math.ceil(self._spread * largest)
         if c.height * c.width < WIDE[self.compositor.opaque] * side**2:
             return c.height, c.width
         return side, side
@@ -413,7 +429,11 @@ class AIR(Model[AIRConfig]):
     def _view(self, image: Tensor, behind: Tensor) -> View:
         """What the first step can read."""
         seen = torch.ones_like(image[:, :1]) if self.compositor.opaque else None
-        return View(image, image - behind.detach(), behind.detach(), seen)
+        return View(image, image - behind.detach(), behind.detach(), seen, self.likelihood)
+
+    def _composed(self, image: Tensor, behind: Tensor, objects: Layers) -> Composition:
+        """Images, their backgrounds and objects, put together."""
+        return Composition(image, behind, objects, self.compositor, self.sigma, self.likelihood)
 
     def _step(
         self, view: View, features: Tensor, centre: Tensor, noise: Tensor, reparameterised: bool
