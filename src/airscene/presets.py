@@ -31,6 +31,7 @@ DAIR = Config(
 ON_BACKGROUND = replace(
     DAIR,
     model=replace(DAIR.model, background="network", sigma=None, evidence=240.0, what=30),
+    training=replace(DAIR_TRAINING, iterations=1200, batch=128),
 )
 
 # Surfaces look about right from the start, so that presence can be dear after a few steps.
@@ -168,20 +169,26 @@ PRESETS = {
             train_size=20_000,
         ),
         model=replace(
-            SPRITES.model, steps=4, background="smooth", sigma=0.2, scale_prior=(-0.4, 0.1)
+            SPRITES.model,
+            steps=4,
+            background="smooth",
+            # what a smooth background leaves of photographs is not noise of single pixels
+            likelihood="correlated",
+            evidence=300.0,
+            scale_prior=(-0.4, 0.1),
         ),
         training=replace(
             SPRITES.training,
-            iterations=800,
+            iterations=700,
             learning_rate=((0.0, 1e-4), (0.04, 1.5e-3), (0.7, 1.5e-3), (1.0, 2e-5)),
             # what photographs show beside the digits must not pay, so presence gets very dear
             prior_odds=(
                 (0.0, 10.0),
                 (0.05, 10.0),
                 (0.12, 1e-6),
-                (0.2, 1e-6),
-                (0.4, 1e-30),
-                (1.0, 1e-30),
+                (0.6, 1e-6),
+                (0.8, 1e-12),
+                (1.0, 1e-12),
             ),
         ),
     ),
