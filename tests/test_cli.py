@@ -24,7 +24,7 @@ from airscene import __main__ as program
 from airscene import cli
 from airscene.cli import main
 from airscene.detections import Detections
-from airscene.runs import Run, load_run
+from airscene.runs import EARLY, Run, load_run
 from airscene.training.checkpoints import read_checkpoint
 
 SCENES = "--scenes.canvas 16 16 --scenes.size 9 --scenes.train-size 64 --scenes.test-size 32"
@@ -251,11 +251,17 @@ def test_resume_and_overwrite_exclude_each_other(run):
     assert tree(run) == before
 
 
-def test_a_run_stopped_by_time_is_resumed_without_naming_its_settings(trained, tmp_path):
+def test_a_run_stopped_early_says_so_and_is_resumed_without_naming_its_settings(
+    trained, picture, tmp_path, ctrl_c_after
+):
     out = tmp_path / "run"
-    answer = call("train", "--out", out, *TINY, "--max-minutes", 0)
-    assert answer.code == 0 and answer.out.startswith("stopped: --max-minutes 0 are over\n")
-    assert read_checkpoint(out / "checkpoint.safetensors")[1].step == 1
+    with ctrl_c_after(2):
+        answer = call("train", "--out", out, *TINY)
+    assert answer.code == 130 and answer.out.startswith("interrupted\nsaved; counts are not to be")
+    assert read_checkpoint(out / "checkpoint.safetensors")[1].step == 2
+    answer = call("infer", out, picture, "--out", tmp_path / "found.jsonl")
+    assert answer.code == 0 and "stopped at 33% of its schedule; counts are not" in answer.err
+    assert f"airscene train --resume --out {out}" in answer.err
     assert call("train", "--out", out, "--resume").out.startswith("done: 6 iterations\n")
     assert_same_weights(out, trained[0])
 
@@ -694,7 +700,7 @@ MISTAKES = {
     "train --out NEW --model.steps 0": ["--model.steps is 0"],
     "train --out NEW --scenes.canvas 8 8": ["--scenes.canvas is (8, 8)", "enlarge it"],
     "train --out NEW --seed -1": ["--seed is -1", "between 0 and 4,294,967,295"],
-    "train --out NEW --max-minutes -1": ["--max-minutes is -1", "must not be negative"],
+    "train --out NEW --max-minutes -1": ["--max-minutes is -1", "must be above 0"],
     "train --out NEW --estimator magic": ["--estimator magic", "enumerate, reinforce"],
     "train --out NEW --estimator vimco --estimation.samples 1": [
         "--estimation.samples is 1",
@@ -855,13 +861,25 @@ def test_ctrl_c_saves_and_tells_how_to_go_on(tmp_path):
     finally:
         process.kill()
     assert process.returncode == 130
-    assert printed == f"interrupted\nsaved; go on with: airscene train --resume --out {out}\n"
+    go_on = f"go on with: airscene train --resume --out {out}"
+    assert printed == f"interrupted\nsaved; {EARLY}; {go_on}\n"
     assert complaint == ""
     step = read_checkpoint(out / "checkpoint.safetensors")[1].step
     assert step >= 2
-    answer = call("train", "--resume", "--out", out, "--max-minutes", 0)
-    assert answer.code == 0 and answer.out.startswith("stopped: --max-minutes 0 are over")
+    answer = call("train", "--resume", "--out", out, "--max-minutes", 1e-9)
+    assert answer.code == 2 and "has trained for" in answer.err and "give more" in answer.err
     assert read_checkpoint(out / "checkpoint.safetensors")[1].step == step
+
+
+def test_the_whole_schedule_fits_into_max_minutes(tmp_path):
+    out, long = tmp_path / "run", ["--training.iterations", 100_000_000]
+    answer = call("train", "--out", out, *TINY, *long, "--max-minutes", 0.02)
+    assert answer.code == 0
+    step = read_checkpoint(out / "checkpoint.safetensors")[1].step
+    assert answer.out.startswith(f"done: {step} iterations in place of 100000000\n")
+    last = json.loads((out / "metrics.jsonl").read_text().splitlines()[-1])
+    assert last["step"] == step and 1 <= last["prior_odds"] < 3
+    assert "not to be trusted" not in call("report", out).err
 
 
 def test_ctrl_c_while_the_program_starts_ends_quietly(monkeypatch):

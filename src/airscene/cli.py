@@ -34,6 +34,7 @@ from airscene.presets import PRESETS
 from airscene.ranges import SEED, Range, check_value
 from airscene.runs import (
     CONFIG,
+    EARLY,
     EVALUATION,
     Run,
     check_folder,
@@ -41,6 +42,7 @@ from airscene.runs import (
     composed,
     evaluate_run,
     holds_run,
+    in_time,
     infer_whole,
     load_run,
     load_shrunk,
@@ -86,7 +88,7 @@ class Train:
     overwrite: bool = False
     """Replace the run in the folder, once the new one has a checkpoint."""
     max_minutes: float = float("inf")
-    """Stop training after so many minutes."""
+    """Fit the whole schedule, the evaluation and the report into about so many minutes."""
 
     def run(self) -> int:
         """Trains, evaluates, reports."""
@@ -95,11 +97,11 @@ class Train:
         )
         print(reason)
         if reason == "interrupted":
-            print(f"saved; go on with: airscene train --resume --out {self.out}")
+            print(f"saved; {EARLY}; go on with: airscene train --resume --out {self.out}")
             return INTERRUPTED
         if int(os.environ.get("RANK", 0)) == 0:
             run = load_run(self.out, best_device())
-            scenes = own_scenes(run, data_dir=self.data_dir)
+            scenes = in_time(run, own_scenes(run, data_dir=self.data_dir), self.max_minutes)
             table = evaluate_run(run, scenes)
             show(table)
             save_evaluation(run, table)

@@ -1,21 +1,25 @@
 """What a trained run is worth: its evaluation, and the report that shows it."""
 
+import math
+import warnings
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from airscene.data import Scenes
 from airscene.errors import UserError
-from airscene.evaluation import evaluate
+from airscene.evaluation import affordable_scenes, evaluate
 from airscene.files import finite, is_number, read_json, write_json
 from airscene.kinds import kind_of
 from airscene.report import ReportData, write_report
 from airscene.runs.folder import EVALUATION
 from airscene.runs.run import Run
+from airscene.seeds import Purpose, global_stream
 from airscene.training.logging import read_metrics
 from airscene.training.snapshots import load_snapshots
 
 REPORT_SCENES = 2000
+EVALUATED = 0.05  # share of the minutes that training and all may take
 NUMBERS_OF = ("step", "scenes", "bound_samples", "bound_scenes")  # what is counted, in the table
 MOST = 2**53  # above, floats are no longer exact
 HELD_OUT = "held-out"  # in evaluation.json: the scenes were the run's own
@@ -36,6 +40,28 @@ def evaluate_run(run: Run, scenes: Scenes, data: Path | None = None) -> dict[str
     table = {"data": str(data.resolve()) if data else HELD_OUT}
     table |= {"step": run.position.step, "weights": run.weights}
     return table | finite(evaluate(run.model, scenes, kind_of(run.config.model).samples))
+
+
+def in_time(run: Run, scenes: Scenes, minutes: float) -> Scenes:
+    """As many of the scenes as can be evaluated in a small share of some minutes, with a note.
+
+    Args:
+        run: a trained run.
+        scenes: its own held-out ones.
+        minutes: that training, evaluation and report may take in all.
+    """
+    if math.isinf(minutes):
+        return scenes
+    with global_stream(Purpose.EVALUATION, 0):
+        samples, seconds = kind_of(run.config.model).samples, EVALUATED * 60 * minutes
+        number = affordable_scenes(run.model, scenes, samples, seconds)
+    if number < len(scenes):
+        warnings.warn(
+            f"evaluated on the first {number:,} of {len(scenes):,} scenes, as there is no time for "
+            f"more; airscene evaluate {run.path} takes all",
+            stacklevel=2,
+        )
+    return scenes[:number]
 
 
 def save_evaluation(run: Run, table: dict[str, Any]) -> Path:
