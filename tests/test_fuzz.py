@@ -475,7 +475,7 @@ def test_a_hostile_flag_is_refused_or_does_no_harm(runs, tmp_path, monkeypatch, 
     flags = [
         flag
         for flag in flags_of(COMMANDS[command])
-        if flag not in ("--out", "--overlay", "--masks")
+        if flag not in ("--out", "--overlay", "--labels")
     ]
     flag = flags[rng.integers(len(flags))]
     value = VALUES_OF_FLAGS[rng.integers(len(VALUES_OF_FLAGS))]

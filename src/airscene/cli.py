@@ -29,7 +29,15 @@ from airscene.experiments.machine import best_device
 from airscene.files import check_writable, write_json, write_text, write_whole
 from airscene.kinds import kind_of
 from airscene.models.air import STEPS
-from airscene.predictions import FORMATS, Prediction, label_images, picture_name, predictions
+from airscene.predictions import (
+    FORMATS,
+    LABELS,
+    Prediction,
+    label_images,
+    picture_name,
+    predictions,
+    save_labels,
+)
 from airscene.presets import PRESETS
 from airscene.ranges import SEED, Range, check_value
 from airscene.runs import (
@@ -156,12 +164,12 @@ class Infer:
     """Format of the file."""
     overlay: Path | None = None
     """Folder for pictures of the images with their boxes."""
-    masks: Path | None = None
-    """Folder for label images of 16 bits: k where a pixel shows the k-th object, else 0."""
     labels: Path | None = None
-    """The same as TIFF, of a run that was trained on --images."""
+    """Folder for label images, TIFF: k where a pixel shows the k-th object, else 0."""
     table: Path | None = None
     """CSV file with a row for each object, of a run that was trained on --images."""
+    features: bool = False
+    """Write the appearance code of each object too, of a run that was trained on --images."""
     max_objects: int | None = None
     """Largest count to allow for, 1 to 1000; that of training unless given."""
 
@@ -176,7 +184,7 @@ class Infer:
             return self._place(run)
         if kind_of(run.config.model).whole:
             return self._run_whole(run)
-        self._refuse({"--labels": self.labels, "--table": self.table}, WHOLE_ALONE)
+        self._refuse({"--table": self.table, "--features": self.features or None}, WHOLE_ALONE)
         detect, canvas = run.detector(), run.config.model
         check_writable(self.out)
         self._check_folders()
@@ -189,8 +197,8 @@ class Infer:
             part = predictions(images, found, scale)
             if self.overlay:
                 save_pictures(self.overlay, images, overlays(images, part), len(rows))
-            if self.masks:
-                save_pictures(self.masks, images, label_images(images, found), len(rows))
+            if self.labels:
+                save_label_images(self.labels, images, label_images(images, found), len(rows))
             rows += part
         write_text(self.out, FORMATS[self.format](rows))
         if full := sum(row.saturated for row in rows):
@@ -204,8 +212,8 @@ class Infer:
 
     def _place(self, run: Run) -> int:
         """Writes kind and pose of the object in each picture of a 3D scene."""
-        given = {"--overlay": self.overlay, "--masks": self.masks, "--labels": self.labels}
-        given |= {"--table": self.table, "--max-objects": self.max_objects}
+        given = {"--overlay": self.overlay, "--labels": self.labels, "--table": self.table}
+        given |= {"--features": self.features or None, "--max-objects": self.max_objects}
         given |= {"--format": None if self.format == "jsonl" else self.format}
         reason = f"kinds and poses of {run.path} are written as JSON lines; leave it out"
         self._refuse(given, reason)
@@ -223,11 +231,10 @@ class Infer:
 
     def _run_whole(self, run: Run) -> int:
         """The same with a model of whole pictures, one picture after the other."""
-        self._refuse({"--masks": self.masks}, "whole pictures have label images; give --labels")
         self._refuse({"--max-objects": self.max_objects}, "whole pictures have no largest count")
         if self.format != "jsonl":
             raise UserError(f"--format {self.format}: whole pictures give JSON lines and a --table")
-        targets = Targets(self.out, self.table, self.labels, self.overlay)
+        targets = Targets(self.out, self.table, self.labels, self.overlay, self.features)
         files = picture_files(self.paths)
         self._check_targets(files, own_files(run.path))
         pictures, objects = infer_whole(run, files, targets)
@@ -257,12 +264,10 @@ class Infer:
                 raise UserError(f"{flag} {folder} holds pictures to read; name another folder")
 
     def _check_folders(self) -> None:
-        """Refuses folders for pictures that cannot be written, or that are one and the same."""
-        for folder in (self.overlay, self.masks):
+        """Refuses folders for pictures that cannot be written."""
+        for folder in (self.overlay, self.labels):
             if folder:
                 check_writable(folder / "0.png")
-        if self.overlay and self.masks and self.overlay.resolve() == self.masks.resolve():
-            raise UserError(f"--masks {self.masks} is the folder of --overlay; name another one")
 
     def _refuse_to_overwrite(self, inputs: list[UserImages], own: list[Path]) -> None:
         """Refuses to write the file or a picture over what is read."""
@@ -270,8 +275,10 @@ class Infer:
         _refuse_to_overwrite(self.out, read)
         images = [pair for part in inputs for pair in zip(part.sources, part.indices, strict=True)]
         names = [picture_name(k, *image) for k, image in enumerate(images)]
-        for flag, folder in (("--overlay", self.overlay), ("--masks", self.masks)):
-            if folder and (clash := _first_read([folder / name for name in names], read)):
+        kinds = (("--overlay", self.overlay, ".png"), ("--labels", self.labels, LABELS))
+        for flag, folder, ending in kinds:
+            written = [(folder / name).with_suffix(ending) for name in names] if folder else []
+            if clash := _first_read(written, read):
                 reason = f"would write over {clash.name}, which is read"
                 raise UserError(f"{flag} {folder} {reason}; name another folder")
 
@@ -492,6 +499,15 @@ def save_pictures(
     for k, (source, index, picture) in enumerate(named, start=first):
         path = folder / picture_name(k, source, index)
         write_whole(path, lambda temporary, picture=picture: picture.save(temporary))
+
+
+def save_label_images(
+    folder: Path, images: UserImages, labels: list[np.ndarray], first: int
+) -> None:
+    """Writes a label image for each image, numbered in order."""
+    named = zip(images.sources, images.indices, labels, strict=True)
+    for k, (source, index, pixels) in enumerate(named, start=first):
+        save_labels(pixels, (folder / picture_name(k, source, index)).with_suffix(LABELS))
 
 
 @dataclass(frozen=True)

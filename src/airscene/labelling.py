@@ -31,11 +31,13 @@ class Labelled:
         labels: k where a pixel shows the k-th object, from 1 on, else 0, int32, shape (H, W).
         boxes: tight boxes (x0, y0, x1, y1) of each object's pixels, upper ends exclusive, (K, 4).
         scores: probability that each object exists, shape (K,).
+        codes: appearance code of each object, shape (K, D); None where nothing tells of it.
     """
 
     labels: np.ndarray
     boxes: np.ndarray
     scores: np.ndarray
+    codes: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -61,8 +63,8 @@ def label(seen: np.ndarray, objects: Objects, size: tuple[int, int]) -> Labelled
         kept.append(k)
         labels[place][own] = len(kept)
         boxes.append(_box(own, place))
-    scores = objects.logit.sigmoid().numpy()[kept]
-    return Labelled(labels, np.array(boxes, np.float32).reshape(-1, 4), scores)
+    scores, codes = (v.numpy()[kept] for v in (objects.logit.sigmoid(), objects.q_what.loc))
+    return Labelled(labels, np.array(boxes, np.float32).reshape(-1, 4), scores, codes)
 
 
 @torch.no_grad()

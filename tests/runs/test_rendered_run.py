@@ -49,7 +49,7 @@ def test_infer_writes_a_line_for_each_picture(run, tmp_path):
     assert all({"kind", "probability", "position", "yaw"} <= row.keys() for row in rows)
 
 
-@pytest.mark.parametrize("flags", ["--format csv", "--masks m", "--overlay o", "--max-objects 2"])
+@pytest.mark.parametrize("flags", ["--format csv", "--labels m", "--overlay o", "--max-objects 2"])
 def test_flags_of_counted_objects_are_refused(run, tmp_path, capsys, flags):
     images = tmp_path / "x.npy"
     np.save(images, np.zeros((1, 12, 14, 3), np.float32))
