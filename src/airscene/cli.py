@@ -333,7 +333,8 @@ class Report:
         run = load_run(self.run_folder, best_device())
         check_kinds(run.path)
         check_writable(run.path / "report.html")
-        print(f"report: {report_run(run, own_scenes(run, self.data, self.data_dir))}")
+        scenes = own_scenes(run, self.data, self.data_dir)
+        print(f"report: {report_run(run, scenes, self.data)}")
         return 0
 
 

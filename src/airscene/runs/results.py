@@ -4,14 +4,17 @@ import math
 import warnings
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from airscene.data import Scenes
 from airscene.errors import UserError
 from airscene.evaluation import affordable_scenes, evaluate
 from airscene.files import finite, is_number, read_json, write_json
+from airscene.gallery import Gallery, gallery
 from airscene.kinds import kind_of
+from airscene.models.whole import WholeAIR
 from airscene.report import ReportData, write_report
+from airscene.runs.crops import held_out_pictures
 from airscene.runs.folder import EVALUATION
 from airscene.runs.run import Run
 from airscene.seeds import Purpose, global_stream
@@ -74,28 +77,38 @@ def save_evaluation(run: Run, table: dict[str, Any]) -> Path:
     return write_json(run.path / EVALUATION, table)
 
 
-def report_run(run: Run, scenes: Scenes) -> Path:
+def report_run(run: Run, scenes: Scenes, data: Path | None = None) -> Path:
     """Draws the figures of a run and writes its report.html.
 
     Args:
         run: a trained run.
         scenes: its own held-out scenes; they are evaluated first, unless evaluation.json is of the
             same weights.
+        data: where the run's own pictures lie now, if they were moved.
     """
     evaluation = read_evaluation(run)
     if not evaluation:
         evaluation = evaluate_run(run, scenes)
         save_evaluation(run, evaluation)
-    data = ReportData(
+    report = ReportData(
         title=f"airscene: {run.path.resolve().name}",
         config=asdict(run.config),
         metrics=read_metrics(run.path),
         evaluation=evaluation,
         stages=load_snapshots(run.path),
         canvas=(run.config.model.height, run.config.model.width),
+        gallery=_gallery(run, data),
         **kind_of(run.config.model).findings(run.model, scenes[:REPORT_SCENES]),
     )
-    return write_report(data, run.path)
+    return write_report(report, run.path)
+
+
+def _gallery(run: Run, data: Path | None) -> Gallery | None:
+    """The objects in a run's held-out pictures, where it has whole pictures."""
+    if not kind_of(run.config.model).whole:
+        return None
+    pictures = held_out_pictures(run.config, run.path, data)
+    return gallery(cast(WholeAIR, run.model), [picture / 255 for picture in pictures])
 
 
 def read_evaluation(run: Run) -> dict[str, Any]:
