@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import torch
 import trackpy
 from scipy.optimize import linear_sum_assignment
+from scipy.spatial.distance import cdist
 
 from airscene.labelling import Labelled
 from real_pictures import configured, trained
@@ -55,7 +55,6 @@ def middles(found: Labelled) -> np.ndarray:
 
 def matched(found: np.ndarray, reference: np.ndarray) -> int:
     """How many of some places are near to another one of their own."""
-    distance = torch.cdist(torch.from_numpy(reference).double(), torch.from_numpy(found).double())
-    near = (distance <= NEAR).numpy()
+    near = cdist(reference, found) <= NEAR
     rows, columns = linear_sum_assignment(near, maximize=True)
     return int(near[rows, columns].sum())

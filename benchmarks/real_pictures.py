@@ -24,7 +24,8 @@ from skimage.measure import regionprops
 from skimage.segmentation import watershed
 
 from airscene.config import Config
-from airscene.data.contrast import Contrast, against_background, as_floats, settle
+from airscene.data.behind import WHOLE
+from airscene.data.contrast import Contrast, settle
 from airscene.data.whole import picture_files, read_pictures
 from airscene.experiments.machine import best_device
 from airscene.labelling import Labelled
@@ -119,7 +120,7 @@ def watersheds(contrast: Contrast, source: Path) -> Iterator[Labelled]:
     """What threshold and watershed find in each picture."""
     size = contrast.span / contrast.shrink
     for picture in read_pictures(picture_files([source])):
-        image = against_background(as_floats(picture.pixels), size, contrast.polarity or "any")
+        image = contrast.show(picture.pixels)[WHOLE]
         smooth = gaussian(image, BLUR * size)
         mask = smooth > (threshold_otsu(smooth) if smooth.max() > smooth.min() else smooth.max())
         distance = gaussian(np.asarray(ndimage.distance_transform_edt(mask)), BLUR * size)

@@ -17,7 +17,7 @@ from airscene.labelling import Labelled, count_probs, label
 from airscene.models.objects import Objects
 from airscene.networks import normal
 from airscene.predictions import save_labels
-from airscene.whole_results import Found, Targets, open_writer
+from airscene.whole_results import COLOURS, Found, Targets, open_writer, overlay
 
 HEIGHT, WIDTH = 30, 40
 
@@ -145,6 +145,13 @@ def test_codes_are_written_where_they_are_asked_for(found, tmp_path):
     columns = ["feature_0", "feature_1", "feature_2"]
     assert table[columns].to_numpy() == pytest.approx(codes, abs=1e-4)
     assert table.drop(columns=columns).equals(pd.read_csv(plain.table))
+
+
+def test_overlays_are_the_same_however_many_rows_are_drawn_at_a_time(found, monkeypatch):
+    whole = np.asarray(overlay(found))
+    assert (whole[4, 6] == COLOURS[1]).all() and (whole[8, 10] != COLOURS[1]).any()
+    monkeypatch.setattr("airscene.whole_results.STRIP", 7)
+    assert np.array_equal(np.asarray(overlay(found)), whole)
 
 
 def test_nothing_is_left_of_lines_that_could_not_be_finished(found, tmp_path):

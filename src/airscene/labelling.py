@@ -11,6 +11,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from airscene import layers
+from airscene.data.behind import Against
 from airscene.data.contrast import expanded
 from airscene.detections import Detections
 from airscene.models.objects import Objects
@@ -43,7 +44,7 @@ class Labelled:
         return len(self.scores)
 
 
-def label(seen: np.ndarray, objects: Objects, size: tuple[int, int]) -> Labelled:
+def label(seen: np.ndarray | Against, objects: Objects, size: tuple[int, int]) -> Labelled:
     """Gives each pixel to the object that paints most of it, as far as the picture has ink there.
 
     Of a part that is in pieces, the largest counts. An object that is left with no pixel is none.
@@ -53,15 +54,16 @@ def label(seen: np.ndarray, objects: Objects, size: tuple[int, int]) -> Labelled
         objects: the present ones, as `WholeAIR.explain_whole` returns them.
         size: height and width of the picture as it was prepared, at most H and W.
     """
-    whole = _enlarged(_owners(size, objects), seen.shape)
-    labels = np.zeros_like(whole)
+    labels = _enlarged(_owners(size, objects), seen.shape)
     kept, boxes = [], []
-    for k, place in enumerate(ndimage.find_objects(whole)):
+    for k, place in enumerate(ndimage.find_objects(labels)):
         if place is None:
             continue
-        own = _ink(seen[place], whole[place] == k + 1)
+        reached = labels[place] == k + 1
+        own = _ink(seen[place], reached)
         kept.append(k)
-        labels[place][own] = len(kept)
+        labels[place][reached] = 0
+        labels[place][own] = len(kept)  # at most k + 1, which no later object has
         boxes.append(_box(own, place))
     scores, codes = (v.numpy()[kept] for v in (objects.logit.sigmoid(), objects.q_what.loc))
     return Labelled(labels, np.array(boxes, np.float32).reshape(-1, 4), scores, codes)

@@ -29,6 +29,7 @@ COLUMNS = ("picture", "page", "label", "x", "y", "x0", "y0", "x1", "y1", "area")
 INTENSITY_COLUMNS = ("mean_intensity", "score")
 LONGEST_PROBS = 1000  # objects up to which the distribution of their number is written
 DIGITS = 4  # after the point, of numbers in the table
+STRIP = 1024  # rows of pixels that are drawn at a time
 DIMMEST, BRIGHTEST = 0.001, 0.999  # quantiles of a picture that an overlay shows as black and white
 COLOURS = np.array(
     [[230, 60, 60], [60, 190, 75], [255, 225, 25], [70, 130, 255], [245, 130, 48], [240, 50, 230]],
@@ -165,32 +166,52 @@ def table_rows(found: Found) -> list[list[object]]:
     Centroids have the middle of the first pixel at 0, as in scikit-image and Fiji's label tools.
     The intensity is that of the file, the mean over the channels of colour.
     """
-    objects, picture = found.objects, found.picture
-    index = np.arange(1, len(objects) + 1)
-    intensity = picture.pixels.astype(np.float64).mean(-1)
-    centre = np.array(ndimage.center_of_mass(objects.labels > 0, objects.labels, index))
-    area = np.bincount(objects.labels.flatten(), minlength=len(objects) + 1)[1:]
-    mean = np.atleast_1d(ndimage.mean(intensity, objects.labels, index))
-    codes = np.zeros((len(objects), 0)) if objects.codes is None else objects.codes
-    rows = zip(centre.reshape(-1, 2), objects.boxes, area, mean, objects.scores, codes, strict=True)
-    about = found.name, picture.index
+    objects = found.objects
+    codes = [()] * len(objects) if objects.codes is None else objects.codes
+    places = ndimage.find_objects(objects.labels)
+    rows = zip(places, objects.boxes, objects.scores, codes, strict=True)
+    about = found.name, found.picture.index
     return [
-        [*about, k, *_rounded(x, y), *map(int, box), int(a), *_rounded(m, s, *code)]
-        for k, ((y, x), box, a, m, s, code) in enumerate(rows, start=1)
+        [*about, k, *_measured(found, k, place, box, score), *_rounded(*code)]
+        for k, (place, box, score, code) in enumerate(rows, start=1)
     ]
+
+
+def _measured(
+    found: Found, k: int, place: tuple[slice, slice], box: np.ndarray, score: float
+) -> list[float]:
+    """Centroid, box, area, mean intensity and score of the k-th object."""
+    own = found.objects.labels[place] == k
+    y, x = (axis.mean() + part.start for axis, part in zip(own.nonzero(), place, strict=True))
+    mean = found.picture.pixels[place][own].mean()
+    return [*_rounded(x, y), *map(int, box), int(own.sum()), *_rounded(mean, score)]
 
 
 def overlay(found: Found) -> Image.Image:
     """The picture with a coloured line around each object."""
-    grey = found.picture.pixels.astype(np.float32)
-    low, high = np.quantile(grey[::2, ::2], [DIMMEST, BRIGHTEST])
-    shown = np.clip((grey - low) / max(high - low, 1e-9), 0, 1) * 255
-    shown = np.broadcast_to(shown, (*grey.shape[:2], 3)).astype(np.uint8)
-    labels = found.objects.labels
-    same = ndimage.minimum_filter(labels, 3) == ndimage.maximum_filter(labels, 3)
-    line = (labels > 0) & ~same
-    shown[line] = COLOURS[labels[line] % len(COLOURS)]
+    pixels, labels = found.picture.pixels, found.objects.labels
+    limits = np.quantile(pixels[::2, ::2].astype(np.float32), [DIMMEST, BRIGHTEST])
+    shown = np.empty((*labels.shape, 3), np.uint8)
+    for start in range(0, len(labels), STRIP):
+        rows = slice(start, start + STRIP)
+        shown[rows] = _stretched(pixels[rows], limits)
+        before = min(start, 1)  # a row above and one below, so that lines are as in the whole
+        around = labels[start - before : start + STRIP + 1]
+        line = _borders(around)[before:][:STRIP]
+        shown[rows][line] = COLOURS[labels[rows][line] % len(COLOURS)]
     return Image.fromarray(shown)
+
+
+def _stretched(pixels: np.ndarray, limits: np.ndarray) -> np.ndarray:
+    """Pixels as bytes, the lower limit black and the upper one white."""
+    low, high = limits
+    return (np.clip((pixels - low) / max(high - low, 1e-9), 0, 1) * 255).astype(np.uint8)
+
+
+def _borders(labels: np.ndarray) -> np.ndarray:
+    """Whether a pixel of an object has a neighbour that is not of that object."""
+    same = ndimage.minimum_filter(labels, 3) == ndimage.maximum_filter(labels, 3)
+    return (labels > 0) & ~same
 
 
 def _csv(rows: Sequence[Sequence[object]]) -> str:

@@ -125,7 +125,7 @@ def test_only_what_is_needed_is_read(tmp_path):
         (np.zeros((1, 2, 2), "M8[s]"), "holds datetime64"),
         (np.zeros((1, 2, 2), "U3"), "holds <U3"),
         (np.zeros((1, 2, 2), [("a", np.uint8)]), r"holds \[\('a'"),
-        (np.zeros((9000, 8000), np.uint8), "8000x9000 pixels, more than 64 megapixels"),
+        (np.zeros((9000, 15000), np.uint8), "15000x9000 pixels, more than 128 megapixels"),
     ],
 )
 @pytest.mark.parametrize("name", ["a.npy", "a.npz"])

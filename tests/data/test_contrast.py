@@ -3,15 +3,9 @@
 import numpy as np
 import pytest
 
-from airscene.data.contrast import (
-    KNEE,
-    Contrast,
-    background,
-    choose_polarity,
-    estimate_size,
-    otsu,
-    settle,
-)
+from airscene.data.behind import WHOLE, Against, Behind
+from airscene.data.contrast import KNEE, Contrast, choose_polarity, settle
+from airscene.data.sizes import estimate_size, otsu
 from airscene.errors import UserError
 
 
@@ -88,8 +82,19 @@ def test_the_size_is_estimated_within_a_third():
 def test_what_lies_behind_is_that_of_the_place():
     slope = np.add.outer(np.linspace(0, 1, 150), np.linspace(0, 0.5, 90)).astype(np.float32)
     picture = slope + discs(150)[:, :90, 0]
-    error = background(picture, 12, 0.4) - slope
+    error = Behind.of(picture.__getitem__, picture.shape, 12, 0.4)[WHOLE] - slope
     assert np.abs(error).max() < 0.2 and np.abs(error).mean() < 0.05
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_part_of_a_picture_shows_what_it_does_in_the_whole(channels):
+    random = np.random.default_rng(0)
+    picture = random.integers(0, 60_000, (130, 90, channels)).astype(np.uint16)
+    against = Against(picture, 12, "dark")
+    whole = against[WHOLE]
+    assert whole.shape == against.shape == (130, 90) and whole.max() > 0
+    for place in ((slice(0, 20), slice(3, 90)), (slice(77, 130), slice(40, 41))):
+        assert np.array_equal(against[place], whole[place])
 
 
 def test_the_threshold_lies_between_two_levels():

@@ -209,7 +209,7 @@ def test_reduced_copies_are_no_images(tmp_path):
         (GREY, {"photometric": "cfa"}, "of the kind CFA"),
         (GREY, {"compression": "png"}, "is compressed by PNG"),
         (GREY, {"extratags": [(42113, "s", 0, str(GREY.max()), True)]}, "pixels without data"),
-        (np.zeros((9000, 8000), bool), {}, "8000x9000 pixels, more than 64 megapixels"),
+        (np.zeros((9000, 15000), bool), {}, "15000x9000 pixels, more than 128 megapixels"),
     ],
 )
 def test_what_might_be_misread_is_refused(tmp_path, array, options, complaint):

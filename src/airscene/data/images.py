@@ -77,7 +77,7 @@ def load_images(path: Path | str, white: int | None = None) -> UserImages:
     bits, whose largest value becomes 1. Of 16 bits, 65535 becomes 1; but if no 16-bit value of the
     whole path exceeds 4095, as from a camera of 12 bits, 4095 does, and a note says so.
 
-    A picture may have 64 megapixels, an array 1 GiB as stored, and a file or folder 4 GiB of
+    A picture may have 128 megapixels, an array 1 GiB as stored, and a file or folder 4 GiB of
     pixels as loaded (a byte, or four bytes for floats and 16 bits). This is checked before pixels
     are decoded. A note is a `UserWarning`.
 

@@ -177,10 +177,11 @@ class WholeAIR(Model[WholeConfig]):
             if not len(row):
                 break
             found = [self._at(sheet, *part) for part in _portions(row, pixel)]
-            present = Objects.join([part[part.logit > 0] for part in found])
-            sheet = sheet.less(present.row, present.corner, present.paint)
+            present = [part[part.logit > 0] for part in found]
+            for part in present:
+                sheet = sheet.less(part.row, part.corner, part.paint)
             sheet = sheet.without(row, pixel, self._tried)
-            parts.append(present)
+            parts += present
         return Objects.join(parts).moved(-self.margin)
 
     def infer(
