@@ -30,6 +30,7 @@ def test_discs_are_bright_on_black_in_every_form():
         "8 bits": (discs() * 150 + 40).clip(0, 255).astype(np.uint8),
         "16 bits of which 12 are used": (discs() * 3000 + 200).clip(0, None).astype(np.uint16),
         "floats of any range": discs() * 0.02 + 0.3,
+        "floats beyond 1": discs() * 3000 - 500,
         "uneven light": discs() * 0.5 + light[:, None],
         "colour on white": 1 - discs() * np.array([0.7, 0.2, 0.5], np.float32),
     }

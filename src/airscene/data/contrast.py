@@ -29,6 +29,7 @@ from airscene.ranges import check_ranges, within
 SPAN = 12  # pixels that a thing spans at most, once it is prepared
 LEAST_SIZE = 4.0  # pixels that it must span
 BRIGHT = 0.998  # quantile of contrast over all pictures that becomes 1
+BRIGHTEST = 1e30  # contrast that floats of any range may have at most
 KNEE = 0.15  # contrast from which it is compressed
 ONE_SIDED = 2.0  # times more energy above what lies behind than below, for things that are bright
 LOOKED_AT = 40  # pictures that settings are chosen from, spread over all of them
@@ -42,7 +43,7 @@ class Contrast:
     """Rough length of an object, in pixels of the files; left out, it is estimated."""
     polarity: Polarity | None = None
     """Whether objects are brighter or darker than what lies behind, or any; left out, chosen."""
-    white: Annotated[tuple[float, float, float] | None, *within(DARKEST, 2)] = None
+    white: Annotated[tuple[float, float, float] | None, *within(DARKEST, BRIGHTEST)] = None
     """Contrast that becomes 1 in pictures of 8 bits, of 16 bits and of floats, whose full white is
     1; left out, the 99.8th percentile of those pictures."""
 
