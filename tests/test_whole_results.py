@@ -85,6 +85,17 @@ def test_borders_are_those_of_the_picture_at_its_own_size():
     assert result.boxes.tolist() == [[10, 7, 23, 20]] and result.labels.sum() == 13**2
 
 
+def test_a_blurred_object_reaches_to_the_foot_of_its_edge_and_a_sharp_one_to_the_middle():
+    y, x = np.mgrid[:40, :40] + 0.5
+    away = np.hypot(y - 20, x - 20)
+    widths = []
+    for blur in (0.3, 2.0):
+        picture = 1 / (1 + np.exp((away - 10) / blur))  # half of it at a radius of 10
+        result = label(picture, objects(torch.ones(1, 36, 36), [[2, 2]], [1.0]), (40, 40))
+        widths.append(float(result.boxes[0, 2] - result.boxes[0, 0]))
+    assert widths == [20, 28]  # a blurred disc is above 0.15 of what is bright to a radius of 13.8
+
+
 def test_the_number_of_objects_has_the_distribution_of_independent_presences():
     scores = np.array([0.9, 0.6, 0.3])
     expected = np.zeros(4)
