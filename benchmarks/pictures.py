@@ -26,7 +26,8 @@ from real_pictures import SIZES, on_set
 def rows_of(given: argparse.Namespace) -> dict[str, Callable[[], Iterator[dict]]]:
     """What computes each row, by name."""
     seeds = range(given.first, given.first + given.seeds)
-    real = {name: partial(on_set, given.data, name, seeds, given.iterations) for name in SIZES}
+    training = seeds, given.iterations, given.worst
+    real = {name: partial(on_set, given.data, name, *training) for name in SIZES}
     digits = {
         "spair": partial(digit_pictures.spair, seeds, given.iterations, given.data_dir),
         "unseen": partial(digit_pictures.unseen, seeds, given.iterations, given.data_dir),
@@ -43,6 +44,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=3, help="how many")
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--iterations", type=int, help="steps; the preset's unless given")
+    parser.add_argument("--worst", type=Path, help="folder for pictures with most errors")
     parser.add_argument("--data-dir", type=Path, help="folder with MNIST, for digits")
     return parser.parse_args()
 

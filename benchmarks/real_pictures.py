@@ -32,6 +32,7 @@ from airscene.labelling import Labelled
 from airscene.metrics import matched_ious
 from airscene.presets import PRESETS
 from airscene.runs import find_in, load_run, train_run, with_object_size
+from worst import save_worst
 
 SIZES = {"coins": 45.0, "nuclei_bbbc039": 11.0, "raw_bbbc039": 33.0, "nuclei_dsb2018": 15.0}
 """The sets, and the rough length of an object in each, in pixels."""
@@ -41,14 +42,22 @@ SMALLEST = 0.05  # area of what the watershed counts, in squared objects
 THRESHOLDS = (0.5, 0.75)
 
 
-def on_set(data: Path, name: str, seeds: range, iterations: int | None) -> Iterator[dict]:
-    """A row for each seed of what a model finds in a set, and one of the classical tool."""
+def on_set(
+    data: Path, name: str, seeds: range, iterations: int | None, worst: Path | None
+) -> Iterator[dict]:
+    """A row for each seed of what a model finds in a set, and one of the classical tool.
+
+    The worst pictures of the first seed are drawn into the folder `worst`, if there is one.
+    """
     with tempfile.TemporaryDirectory() as place:
         source, truth = prepared_set(data, name, Path(place))
         for seed in seeds:
             config = configured(source, SIZES[name], seed, iterations)
             found, row = trained(config, source, Path(place) / f"run-{seed}")
             yield {"set": name} | row | scores(found, truth)
+            if worst and seed == seeds[0]:
+                pictures = [*read_pictures(picture_files([source]))]
+                save_worst(worst / f"worst-{name}.png", pictures, found, truth)
         yield classical(name, source, truth)
 
 
