@@ -25,6 +25,7 @@ from airscene import __main__ as program
 from airscene import cli
 from airscene.cli import main
 from airscene.detections import Detections
+from airscene.presets import PRESETS
 from airscene.runs import EARLY, Run, load_run
 from airscene.training.checkpoints import read_checkpoint
 
@@ -326,9 +327,9 @@ def test_a_folder_of_colour_images_is_trained_on(tmp_path):
 
 
 def test_scenes_from_a_file_bring_their_truth(tmp_path, monkeypatch):
-    config = cli.PRESETS["digits"]
+    config = PRESETS["digits"]
     small = replace(config.scenes, canvas=(16, 16), size=9.0, train_size=20)
-    monkeypatch.setitem(cli.PRESETS, "digits", replace(config, scenes=small))
+    monkeypatch.setitem(PRESETS, "digits", replace(config, scenes=small))
     file = tmp_path / "scenes.npz"
     answer = call("data", "digits", "--out", file, "--seed", 3)
     assert answer.code == 0 and answer.out == f"20 scenes: {file}\n"
@@ -345,9 +346,9 @@ def test_scenes_from_a_file_bring_their_truth(tmp_path, monkeypatch):
 
 
 def test_the_same_seed_writes_the_same_scenes(tmp_path, monkeypatch):
-    config = cli.PRESETS["digits"]
+    config = PRESETS["digits"]
     monkeypatch.setitem(
-        cli.PRESETS, "digits", replace(config, scenes=replace(config.scenes, test_size=20))
+        PRESETS, "digits", replace(config, scenes=replace(config.scenes, test_size=20))
     )
     for name, seed in (("a", 3), ("b", 3), ("c", 4)):
         call("data", "digits", "--out", tmp_path / f"{name}.npz", "--split", "test", "--seed", seed)

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from airscene.config import Config, TrainingConfig
 from airscene.data import SceneConfig
+from airscene.errors import UserError
 from airscene.models.air import AIRConfig
 from airscene.models.draw import DRAWConfig
 from airscene.models.rendered import RenderedConfig
@@ -229,3 +230,14 @@ PRESETS = {
         ),
     ),
 }
+
+
+def preset_named(name: str) -> Config:
+    """The preset's configuration.
+
+    Raises:
+        UserError: there is no such preset.
+    """
+    if name not in PRESETS:
+        raise UserError(f"preset {name} is unknown; choose one of {', '.join(PRESETS)}")
+    return PRESETS[name]
