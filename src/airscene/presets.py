@@ -190,7 +190,7 @@ PRESETS = {
     "whole": Config(
         model=WholeConfig(),
         training=TrainingConfig(
-            iterations=400,
+            iterations=600,
             batch=24,
             learning_rate=((0.0, 1e-4), (0.1, 3e-3), (0.6, 3e-3), (1.0, 2e-5)),
             prior_odds=SHORT_ODDS,
