@@ -80,6 +80,13 @@ def test_the_size_is_estimated_within_a_third():
         assert diameter / 1.33 < found < diameter * 1.33
 
 
+def test_a_thing_is_as_large_as_its_outline_though_its_middle_is_dark():
+    y, x = np.mgrid[:240, :240] + 0.5
+    face = np.hypot(y % 60 - 30, x % 60 - 30) < 8
+    found = estimate_size([discs(240, 36, 60) * ~face[..., None]])
+    assert 36 / 1.33 < found < 36 * 1.33
+
+
 def test_what_lies_behind_is_that_of_the_place():
     slope = np.add.outer(np.linspace(0, 1, 150), np.linspace(0, 0.5, 90)).astype(np.float32)
     picture = slope + discs(150)[:, :90, 0]

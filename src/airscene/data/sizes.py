@@ -16,7 +16,7 @@ def estimate_size(pictures: Sequence[np.ndarray]) -> float:
     """The typical length of things that differ from the median of their picture, in pixels.
 
     A thing's width is twice the largest distance to its border, so that things which touch are told
-    apart. Its length is taken to be 1.25 times as much.
+    apart; what it encloses belongs to it. Its length is taken to be 1.25 times as much.
 
     Raises:
         UserError: nothing stands out.
@@ -31,7 +31,13 @@ def estimate_size(pictures: Sequence[np.ndarray]) -> float:
 
 
 def otsu(values: np.ndarray) -> float:
-    """The threshold that splits values into two most uniform classes (Otsu 1979)."""
+    """The threshold that splits values into two most uniform classes (Otsu 1979).
+
+    >>> otsu(np.ones(3))
+    1.0
+    """
+    if values.min() == values.max():
+        return float(values.max())
     number, edges = np.histogram(values, 256)
     centre = (edges[:-1] + edges[1:]) / 2
     low, total = np.cumsum(number), np.cumsum(number * centre)
@@ -47,6 +53,7 @@ def _widths(plane: np.ndarray) -> list[float]:
     difference = np.abs(smooth - np.median(smooth))
     if difference.max() < DARKEST:
         return []
-    inner = cast(np.ndarray, ndimage.distance_transform_edt(difference > otsu(difference)))
+    things = ndimage.binary_fill_holes(difference > otsu(difference))
+    inner = cast(np.ndarray, ndimage.distance_transform_edt(things))
     near = ndimage.maximum_filter(inner, max(3, 2 * round(inner.max() / 2) + 1))
     return [2 * float(value) for value in inner[(inner == near) & (inner > 1.5)]]
