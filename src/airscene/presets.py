@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from airscene.config import Config, TrainingConfig
 from airscene.data import SceneConfig
+from airscene.errors import UserError
 from airscene.models.air import AIRConfig
 from airscene.models.draw import DRAWConfig
 from airscene.models.rendered import RenderedConfig
@@ -196,7 +197,7 @@ PRESETS = {
     "whole": Config(
         model=WholeConfig(),
         training=TrainingConfig(
-            iterations=400,
+            iterations=600,
             batch=24,
             learning_rate=((0.0, 1e-4), (0.1, 3e-3), (0.6, 3e-3), (1.0, 2e-5)),
             prior_odds=SHORT_ODDS,
@@ -236,3 +237,14 @@ PRESETS = {
         ),
     ),
 }
+
+
+def preset_named(name: str) -> Config:
+    """The preset's configuration.
+
+    Raises:
+        UserError: there is no such preset.
+    """
+    if name not in PRESETS:
+        raise UserError(f"preset {name} is unknown; choose one of {', '.join(PRESETS)}")
+    return PRESETS[name]

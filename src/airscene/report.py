@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from airscene import figures
 from airscene.figures import Parts, View
 from airscene.files import write_text, write_whole
+from airscene.gallery import Gallery
 
 ROWS = 8  # stages of training in the picture of reconstructions
 SECONDS_A_FRAME = 0.6
@@ -42,6 +43,7 @@ class ReportData:
             step was not used, with shape (M, N, 4); None of a model without objects.
         canvas: height and width of a scene in pixels.
         parts: a few scenes, taken apart into background and objects; None without objects.
+        gallery: objects of the user's pictures, sorted by what they look like.
         mistakes: scenes counted wrong and their true counts, with shape (R,).
         drawing: of a model that paints step by step: scenes (R, C, H, W), the canvas after each
             step (R, T, C, H, W), and the windows x0, y0, x1, y1 in pixels (R, T, 4).
@@ -55,6 +57,7 @@ class ReportData:
     canvas: tuple[int, int]
     windows: np.ndarray | None = None
     parts: Parts | None = None
+    gallery: Gallery | None = None
     mistakes: tuple[View, np.ndarray] | None = None
     drawing: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
 
@@ -102,6 +105,8 @@ def _draw(data: ReportData) -> Iterator[tuple[str, Figure]]:
         yield "reconstructions", figures.reconstructions(_spread(data.stages))
     if data.parts is not None:
         yield "parts", figures.parts(data.parts)
+    if data.gallery is not None:
+        yield "gallery", figures.objects(data.gallery.titles, data.gallery.rows)
     yield from _draw_counts(data.evaluation)
     if data.mistakes is not None and len(data.mistakes[1]):
         yield "mistakes", figures.mistakes(*data.mistakes)
@@ -268,6 +273,15 @@ TEXTS = {
         "for the third. The background is black unless <code>--model.background</code> names one. "
         "A background that shows objects has swallowed them; an object that shows the background "
         "explains what the background should.",
+    ),
+    "gallery": _Text(
+        "What kinds of objects there are",
+        "Rows of small pictures of objects, a row for each kind and one of outliers.",
+        "Objects sorted by the appearance codes that the model gave them. Each row holds a kind, "
+        "from what is typical of it at the left to what hardly belongs to it at the right, with "
+        "the number of its objects. Outliers are farthest from all others: debris, parts of "
+        "objects, objects that touch. The kinds are groups of codes (k-means) and need not be the "
+        "kinds that people see.",
     ),
     "confusion": _Text(
         "Where counting goes wrong",

@@ -37,7 +37,7 @@ def read_pictures(path: Path) -> list[np.ndarray]:
     """The pictures of a `.npy` file, or of a `.npz` file's `x` or else its first array.
 
     Returns:
-        Pictures (H, W, C) with C 1 or 3, as bytes, 16 bits, or float32 in [0, 1].
+        Pictures (H, W, C) with C 1 or 3, as bytes, 16 bits, or float32 of any range.
 
     Raises:
         UserError: the file is damaged, or holds no pictures or too large ones.

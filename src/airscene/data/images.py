@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from airscene.data import arrays, pictures
-from airscene.data.pixels import FULL_WHITE, LUMINANCE, as_tensor, find_white
+from airscene.data.pixels import FULL_WHITE, LUMINANCE, as_tensor, find_white, in_unit_range
 from airscene.data.reading import check_total, is_folder, names, note, shown
 from airscene.data.scenes import Scenes
 from airscene.data.truth import checked_truth
@@ -77,7 +77,7 @@ def load_images(path: Path | str, white: int | None = None) -> UserImages:
     bits, whose largest value becomes 1. Of 16 bits, 65535 becomes 1; but if no 16-bit value of the
     whole path exceeds 4095, as from a camera of 12 bits, 4095 does, and a note says so.
 
-    A picture may have 64 megapixels, an array 1 GiB as stored, and a file or folder 4 GiB of
+    A picture may have 128 megapixels, an array 1 GiB as stored, and a file or folder 4 GiB of
     pixels as loaded (a byte, or four bytes for floats and 16 bits). This is checked before pixels
     are decoded. A note is a `UserWarning`.
 
@@ -206,13 +206,21 @@ def save_scenes(scenes: Scenes, path: Path) -> Path:
 
 def _read_file(path: Path) -> list[np.ndarray]:
     is_array = path.suffix.lower() in arrays.SUFFIXES
-    return arrays.read_pictures(path) if is_array else pictures.read_file(path)
+    return _in_unit_range(path, arrays.read_pictures if is_array else pictures.read_file)
+
+
+def _read_image(path: Path) -> list[np.ndarray]:
+    return _in_unit_range(path, pictures.read_file)
+
+
+def _in_unit_range(path: Path, read: Callable[[Path], list[np.ndarray]]) -> list[np.ndarray]:
+    return [in_unit_range(shown(path), picture) for picture in read(path)]
 
 
 def _read_folder(folder: Path) -> dict[Path, list[np.ndarray]]:
     sizes = _readable(names(folder), pictures.measure_file)
     check_total(folder, sum(sizes.values()))
-    found = _readable(list(sizes), pictures.read_file)
+    found = _readable(list(sizes), _read_image)
     if not found:
         raise UserError(
             f"{shown(folder)} holds no image that can be read; name a folder of PNG or JPEG"

@@ -116,7 +116,7 @@ class WholeObjective(Objective[WholeAIR]):
     def forward(self, image: Tensor, noise: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """See `Objective.forward`."""
         found = self.model(image, noise)
-        bound = self.model.bound(found).mean()
+        bound = self.model.score.bound(found).mean()
         presence = found.objects.logit.detach().sigmoid().sum() / len(image)
         return -bound, {"elbo": bound.detach(), "count": presence}
 
