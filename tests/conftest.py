@@ -17,6 +17,7 @@ SHAPED = (
     "detections",
     "painters.base",
     "painters.differences",
+    "painters.perspective",
     "painters.raycast",
     "placements",
 )

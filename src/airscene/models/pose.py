@@ -91,15 +91,20 @@ class PosePosterior:
         return u + (density + _of(self.weights, kind)).logsumexp(-1)
 
     @property
-    def mode(self) -> tuple[Int[Tensor, "batch"], Float[Tensor, "batch 3"]]:
-        """The most probable kind, shape (B,), and its x, y and yaw, shape (B, 3).
+    def peak(self) -> tuple[Int[Tensor, "batch"], Float[Tensor, "batch 3"]]:
+        """The most probable kind, shape (B,), and u and yaw where its density is highest, (B, 3).
 
         The yaw is the mean of the component that has the highest peak, and no average of several.
         """
         kind = self.kinds.argmax(1)[None]
         peaks = _of(self.weights - self.spreads.log(), kind).argmax(-1)
-        code = self.code(kind, peaks, self.loc.new_zeros(*kind.shape, 3))
-        return kind[0], pose_of(code)[0]
+        return kind[0], self.code(kind, peaks, self.loc.new_zeros(*kind.shape, 3))[0]
+
+    @property
+    def mode(self) -> tuple[Int[Tensor, "batch"], Float[Tensor, "batch 3"]]:
+        """The most probable kind, shape (B,), and its x, y and yaw, shape (B, 3); see `peak`."""
+        kind, code = self.peak
+        return kind, pose_of(code)
 
 
 def pose_of(code: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3"]:

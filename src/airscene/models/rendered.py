@@ -9,7 +9,9 @@ Inference: a network gives the posterior over kind, position and yaw.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Annotated, Literal
 
 import torch
@@ -17,6 +19,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from airscene.errors import UserError
+from airscene.models.arrangement import Arrangement, draw_one
 from airscene.models.base import FLOAT, Model, ModelConfig
 from airscene.models.pose import PosePosterior, log_prior, pose_of
 from airscene.models.pose_network import GLIMPSE, WIDTHS, PoseNetwork
@@ -72,6 +75,11 @@ class RenderedConfig(ModelConfig):
     def world(self) -> World:
         """What all scenes have in common."""
         return replace(ONE_OBJECT, size=(self.height, self.width))
+
+    @property
+    def draw(self) -> Callable[..., Arrangement]:
+        """What draws the scenes of a run; see `models.arrangement.draw_one`."""
+        return partial(draw_one, self.world)
 
     @property
     def kept_bytes(self) -> int:
@@ -141,20 +149,27 @@ class Rendered(Model[RenderedConfig]):
         return kind[0], pose_of(code)[0]
 
     @torch.no_grad()
+    def places(
+        self, image: Float[Tensor, "batch 3 height width"]
+    ) -> tuple[Arrangement, Float[Tensor, "batch 1 kinds"]]:
+        """What is inferred of each image, and the probability of each kind."""
+        posterior = self(image)
+        kind, pose = posterior.mode
+        camera = pose.new_tensor(self.world.camera.numbers).expand(len(pose), 3)
+        scenes = Arrangement(kind[:, None], pose[:, None], camera)
+        return scenes, posterior.kinds[:, None].exp()
+
+    @torch.no_grad()
     def reconstruct(
         self, image: Float[Tensor, "batch 3 height width"]
     ) -> Float[Tensor, "batch 3 height width"]:
         """The picture of the posterior's mode, shape (B, 3, H, W)."""
-        kind, pose = self.infer(image)
-        return self.painter(kind[:, None], pose[:, None])
+        return self.painter(*self.places(image)[0])
 
     @torch.no_grad()
     def generate(self, number: int) -> tuple[Float[Tensor, "number 3 height width"], None]:
         """Pictures of objects drawn from the prior; no counts, as there is always one."""
-        kind = torch.randint(len(self.world.kinds), (number,), device=self.device)
-        pose = torch.rand(number, 3, device=self.device) * 2 - 1
-        pose = pose * pose.new_tensor([1.0, 1.0, math.pi])
-        return self.painter(kind[:, None], pose[:, None]), None
+        return self.painter(*draw_one(self.world, number, device=self.device)), None
 
     @torch.no_grad()
     def elbo(self, image: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch"]:
