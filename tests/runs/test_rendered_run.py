@@ -11,7 +11,7 @@ from airscene.errors import UserError
 from airscene.runs import load_run
 
 FLAGS = """
-    --preset object3d --model.painter raycast --model.hidden 16 --model.wake 0.5
+    --preset object3d --model.painter raycast --model.hidden 16 --model.dream 0.4 --model.wake 0.3
     --scenes.canvas 12 14 --scenes.train-size 32 --scenes.test-size 16
     --training.iterations 4 --training.batch 4 --training.snapshots 2
     --training.validate-every 2 --training.validation-scenes 8

@@ -3,7 +3,8 @@
 The prior: the number n of objects is uniform from 0 to N; kinds and yaws are uniform; positions are
 uniform on the table, with a soft border, and apart from each other: a pair at the distance d is
 drawn with a probability in proportion to sigmoid((d - APART) / SOFT). The camera's azimuth and
-elevation are normal around those of the world.
+elevation are normal around those of the world. The azimuth stays well within an eighth of a turn,
+because a square table looks the same four times in a turn.
 """
 
 import math
@@ -21,7 +22,7 @@ from airscene.painters.world import World
 
 APART, SOFT = 0.75, 0.03  # the distance of two objects, at least, and how strictly
 BORDER = 0.03  # standard deviation that softens the border of the square from -1 to 1
-SWAY = 0.4, 0.1  # standard deviations of the camera's azimuth and elevation, in radians
+SWAY = 0.25, 0.1  # standard deviations of the camera's azimuth and elevation, in radians
 DRAWS = 200_000  # of the constant of the prior, which is then off by 0.2 %
 
 

@@ -47,8 +47,12 @@ class RenderedConfig(ModelConfig):
     """Standard deviation of a pixel around the picture, images lying in [0, 1]."""
     hidden: Annotated[int, *within(1, 16_384)] = 200
     """Units of the hidden layers."""
-    wake: Annotated[float, *within(0, 1)] = 0.8
-    """Share of training, its first part, by reweighted wake-sleep; the bound takes the rest."""
+    dream: Annotated[float, *within(0, 1)] = 0.75
+    """Share of training, its first part, on scenes from the prior, which the painter draws."""
+    wake: Annotated[float, *within(0, 1)] = 0.0
+    """Share of training, its next part, by reweighted wake-sleep; the bound takes the rest."""
+    dreams: Annotated[int, *within(1, 1000)] = 4
+    """Scenes from the prior in a step, for each image of the batch."""
     particles: Annotated[int, *within(2, 1000)] = 12
     """Samples of an image in reweighted wake-sleep."""
     refined: Annotated[int, *within(1, 1000)] = 8
@@ -63,6 +67,11 @@ class RenderedConfig(ModelConfig):
 
     def __post_init__(self):
         check_ranges(self, "--model.")
+        if self.dream + self.wake > 1:
+            raise UserError(
+                f"--model.dream {self.dream:g} and --model.wake {self.wake:g} are shares of a "
+                f"training, of more than all of it; lower one of them"
+            )
 
     def fitted(self, images: Float[Tensor, "batch channels height width"]) -> "RenderedConfig":
         """See `ModelConfig.fitted`; the pictures must be in colour."""
@@ -89,7 +98,8 @@ class RenderedConfig(ModelConfig):
         drawn = (
             max(self.particles + 2 * self.refined, 7 * self.samples) * 4 * self.channels * pixels
         )
-        return FLOAT * (features + drawn + 30 * self.channels * pixels)
+        dreamt = (self.dreams - 1) * (features + 4 * self.channels * pixels)
+        return FLOAT * (features + max(drawn, dreamt) + 30 * self.channels * pixels)
 
     def pass_bytes(self, steps: int) -> int:
         """See `ModelConfig.pass_bytes`: a picture of each kind, as the ray caster draws it."""
