@@ -1,6 +1,6 @@
 """Pictures of 3D scenes: what is seen, what was inferred, and both from above."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +12,8 @@ from matplotlib.patches import Rectangle
 from airscene.figures import MODEL_COLOURS, STYLE
 
 SIDE, KEY = 1.5, 0.45  # inches: of a picture, of the key below
+LABEL = 1.5  # inches of what stands at the left of a row
+BINS = 14  # of a heatmap along a side
 HAND = 0.45  # length of the hand that shows a yaw, in the unit of the world
 VIEWED = 2.2  # half the side of what is shown from above
 
@@ -112,3 +114,55 @@ def _key(figure: Figure, scenes: Tables) -> None:
     ]
     shape = {"ncols": len(handles), "handlelength": 1.4, "columnspacing": 1.2}
     figure.legend(handles=handles, loc="lower center", **shape, **STYLE["legend"])
+
+
+def picture_rows(rows: Mapping[str, np.ndarray]) -> Figure:
+    """Draws rows of pictures, each with its name at the left: the paper's Figure 6.
+
+    Args:
+        rows: pictures in [0, 1], shape (R, 3, H, W), by name.
+    """
+    columns = len(next(iter(rows.values())))
+    size = LABEL + 0.7 * columns * SIDE, 0.7 * len(rows) * SIDE
+    figure = Figure(figsize=size, dpi=STYLE["dpi"])
+    box = {"left": LABEL / size[0], "right": 0.995, "top": 0.995, "bottom": 0.005}
+    cells = figure.subplots(
+        len(rows), columns, squeeze=False, gridspec_kw=box | {"wspace": 0.05, "hspace": 0.05}
+    )
+    for line, (name, pictures) in zip(cells, rows.items(), strict=True):
+        line[0].set_ylabel(name, rotation=0, ha="right", va="center", **STYLE["small"])
+        for axes, picture in zip(line, pictures, strict=True):
+            axes.imshow(np.moveaxis(picture, 0, -1).clip(0, 1), interpolation="nearest")
+            axes.set(xticks=[], yticks=[])
+            axes.spines[:].set(**STYLE["picture"])
+    return figure
+
+
+def place_heatmaps(position: np.ndarray, kind: np.ndarray, names: Sequence[str]) -> Figure:
+    """Draws where objects of each kind were found by each step: the paper's Figure 7.
+
+    Args:
+        position: x and y, shape (M, N, 2).
+        kind: by its place among the names, -1 where nothing was found, shape (M, N).
+        names: those of the kinds.
+
+    Returns:
+        The figure: a row for all kinds together and one for each, a column a step. Each map has its
+        own scale.
+    """
+    steps, rows = kind.shape[1], ["all", *names]
+    figure = Figure(figsize=(1 + SIDE * steps, 0.3 + SIDE * len(rows)), dpi=STYLE["dpi"])
+    box = {"left": 1 / (1 + SIDE * steps), "right": 0.98, "bottom": 0.02, "top": 0.94}
+    cells = figure.subplots(len(rows), steps, squeeze=False, gridspec_kw=box)
+    edges = np.linspace(-1.1, 1.1, BINS + 1)
+    for k, (line, name) in enumerate(zip(cells, rows, strict=True)):
+        line[0].set_ylabel(name, rotation=0, ha="right", va="center", **STYLE["small"])
+        for n, axes in enumerate(line):
+            chosen = kind[:, n] >= 0 if k == 0 else kind[:, n] == k - 1
+            density, *_ = np.histogram2d(*position[chosen, n].T, bins=(edges, edges))
+            axes.imshow(density.T, origin="lower", cmap=STYLE["map"], vmin=0)
+            axes.set(xticks=[], yticks=[])
+            axes.spines[:].set(**STYLE["picture"])
+    for n, axes in enumerate(cells[0]):
+        axes.set_title(f"step {n + 1}", **STYLE["text"])
+    return figure

@@ -88,6 +88,26 @@ def agreement(scenes: Scenes, found: Placements) -> dict[str, float]:
     return table | _yaw_errors(found, kind, pose, found.pose[inferred])
 
 
+def by_repeats(scenes: Scenes, found: Placements) -> dict[str, float]:
+    """Count accuracy where a kind is there more than once, and where none is, as far as known.
+
+    Args:
+        scenes: scenes with counts and kinds.
+        found: what was found in them.
+    """
+    if scenes.labels is None or scenes.count is None:
+        return {}
+    kind, right = scenes.labels.cpu(), found.count == scenes.count.cpu()
+    each = torch.stack([(kind == k).sum(1) for k in range(len(found.world.kinds))])
+    repeats = each.amax(0) > 1
+    parts = {"with": repeats, "without": ~repeats}
+    return {
+        f"count_accuracy_{name}_repeats": _mean(right[part])
+        for name, part in parts.items()
+        if part.any()
+    }
+
+
 Where = tuple[Tensor, Tensor]
 
 

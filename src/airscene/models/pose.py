@@ -113,6 +113,11 @@ def pose_of(code: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3"]:
     return torch.cat([REACH * u.tanh(), (yaw + math.pi).remainder(TURN) - math.pi], -1)
 
 
+def code_of(pose: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3"]:
+    """U and yaw of poses whose positions lie within REACH; the inverse of `pose_of`."""
+    return torch.cat([(pose[..., :2] / REACH).atanh(), pose[..., 2:]], -1)
+
+
 def draw_prior(
     kinds: int, shape: tuple[int, ...], device: torch.device | str = "cpu"
 ) -> tuple[Tensor, Tensor]:
