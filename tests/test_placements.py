@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from airscene.data import Scenes, UserImages
+from airscene.errors import UserError
 from airscene.models.arrangement import draw_arrangements
 from airscene.models.rendered import Rendered, RenderedConfig
 from airscene.models.tabletop import Tabletop, TabletopConfig
@@ -82,6 +83,13 @@ def test_where_nothing_is_found_there_are_no_figures_of_objects():
     scenes, same = tables()
     table = agreement(scenes, replace(same, kind=torch.full_like(same.kind, -1)))
     assert table.keys() == {"count_accuracy", "camera_error_degrees"}
+
+
+def test_labels_of_no_kind_are_refused():
+    with pytest.raises(
+        UserError, match=r"labels hold 3; .* from 0 to 2, in the order cube, sphere"
+    ):
+        agreement(truth([3], [[0, 0, 0]]), found([0], [[0, 0, 0.0]]))
 
 
 def test_without_truth_there_are_no_figures():

@@ -12,6 +12,7 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from airscene.data import Scenes, UserImages
+from airscene.errors import UserError
 from airscene.models.rendered import Rendered
 from airscene.models.tabletop import Tabletop
 from airscene.painters.base import yaw_error
@@ -70,6 +71,9 @@ def agreement(scenes: Scenes, found: Placements) -> dict[str, float]:
     Objects are matched with true ones one to one, so that the sum of distances is the smallest.
     The figures of matched objects are left out where there are none.
 
+    Raises:
+        UserError: a label is that of no kind.
+
     Returns:
         `count_accuracy`; `identity_accuracy` and `position_error`, the mean distance on the table,
         of matched objects; for each kind whose yaw shows, `yaw_error_degrees_KIND`: the median up
@@ -78,6 +82,11 @@ def agreement(scenes: Scenes, found: Placements) -> dict[str, float]:
     """
     if scenes.labels is None or scenes.pose is None or scenes.count is None:
         return {}
+    if int(scenes.labels.max()) >= (kinds := len(found.world.kinds)):
+        raise UserError(
+            f"labels hold {int(scenes.labels.max())}; of this model's scenes they are kinds from 0 "
+            f"to {kinds - 1}, in the order {', '.join(kind.name for kind in found.world.kinds)}"
+        )
     true, inferred = _matched(scenes.pose.cpu(), scenes.count.cpu(), found)
     kind, pose = scenes.labels.cpu()[true], scenes.pose.cpu()[true]
     table = {"count_accuracy": _mean(found.count == scenes.count.cpu())} | _camera(scenes, found)
