@@ -29,8 +29,7 @@ from airscene.runs import load_run, own_scenes
 FALLING = ((0.0, 20.0), (0.4, 1.0), (1.0, 1.0))
 WAYS = {
     "dreams, then the bound": (0.75, 0.0),
-    "samples, then the bound": (0.0, 0.85),
-    "samples": (0.0, 1.0),
+    "reweighted wake-sleep": (0.0, 1.0),
     "the bound": (0.0, 0.0),
 }
 """Ways to learn one object: the shares of training by dreams and by samples."""
