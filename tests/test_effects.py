@@ -16,6 +16,7 @@ from airscene.ranges import flag_of
 
 AIR, DAIR, DRAW = PRESETS["digits"], PRESETS["dair"], PRESETS["draw"]
 OBJECT = PRESETS["object3d"]
+WAKING = replace(OBJECT, model=replace(OBJECT.model, dream=0.0, wake=1.0))
 WHOLE = PRESETS["whole"]
 FRESH = replace(AIR, training=replace(AIR.training, fresh=True))
 BERNOULLI = replace(DRAW, model=replace(DRAW.model, likelihood="bernoulli"))
@@ -51,6 +52,9 @@ CASES = [
     ("--training.prior-odds", DRAW, False, "DRAW takes neither estimator", AIR, True),
     ("--training.prior-odds", OBJECT, False, "rendered scene takes neither estimator", AIR, True),
     ("--training.sigma-factor", DRAW, False, "DRAW has one sigma throughout", OBJECT, True),
+    ("--model.particles", OBJECT, False, "reweighted wake-sleep takes no part", WAKING, True),
+    ("--model.dreams", WAKING, False, "dreams take no part", OBJECT, True),
+    ("--model.samples", WAKING, True, "the bound takes no part", OBJECT, False),
     ("--scenes.source", OBJECT, False, "drawn by the renderer", AIR, False),
     ("--scenes.counts", OBJECT, False, "drawn by the renderer", AIR, False),
     ("--estimator", DRAW, True, "DRAW takes neither estimator", VIMCO, True),

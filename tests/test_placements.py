@@ -86,9 +86,7 @@ def test_where_nothing_is_found_there_are_no_figures_of_objects():
 
 
 def test_labels_of_no_kind_are_refused():
-    with pytest.raises(
-        UserError, match=r"labels hold 3; .* from 0 to 2, in the order cube"
-    ):
+    with pytest.raises(UserError, match=r"labels hold 3; .* from 0 to 2, in the order cube"):
         agreement(truth([3], [[0, 0, 0]]), found([0], [[0, 0, 0.0]]))
 
 

@@ -335,7 +335,7 @@ class Data:
     preset: Annotated[Positional[str], tyro.conf.arg(metavar="PRESET")]
     """Named configuration: digits, multi-mnist, dair, ... (see docs/presets.md)."""
     out: Path
-    """The .npz file: arrays x, count, boxes, labels, masks."""
+    """The .npz file: arrays x, count, labels, and boxes and masks, or pose and camera."""
     split: Literal["train", "test"] = "train"
     """Which sprites and how many scenes."""
     seed: int = 0

@@ -167,6 +167,15 @@ def test_training_dreams_first_then_wakes_while_sigma_falls_then_climbs_the_boun
     assert objective.model.sigma.item() == pytest.approx(4.0)
 
 
+@pytest.mark.parametrize(("dream", "wake", "last"), [(1.0, 0.0, "dream"), (0.3, 0.7, "wake")])
+def test_where_nothing_is_left_for_the_bound_not_even_the_last_step_is(
+    objective, dream, wake, last
+):
+    objective.model.config = replace(objective.model.config, dream=dream, wake=wake)
+    objective.schedule(1.0)
+    assert objective.part == last
+
+
 def test_shares_of_more_than_a_training_are_refused():
     with pytest.raises(UserError, match=r"--model\.dream 0\.8 and --model\.wake 0\.3"):
         RenderedConfig(dream=0.8, wake=0.3)

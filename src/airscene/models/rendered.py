@@ -9,7 +9,7 @@ Inference: a network gives the posterior over kind, position and yaw.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Annotated, Literal
@@ -27,6 +27,9 @@ from airscene.painters.by_name import PAINTERS
 from airscene.painters.differences import differentiable
 from airscene.painters.world import ONE_OBJECT, World
 from airscene.ranges import Range, check_ranges, in_turn, within
+
+WITHOUT_WAKE = "reweighted wake-sleep takes no part; raise --model.wake or leave it out"
+WITHOUT_BOUND = "the bound takes no part; lower --model.dream and --model.wake or leave it out"
 
 
 @dataclass(frozen=True)
@@ -104,6 +107,22 @@ class RenderedConfig(ModelConfig):
     def pass_bytes(self, steps: int) -> int:
         """See `ModelConfig.pass_bytes`: a picture of each kind, as the ray caster draws it."""
         return FLOAT * 40 * len(ONE_OBJECT.kinds) * self.channels * self.height * self.width
+
+    def idle(self) -> Mapping[str, str]:
+        """See `ModelConfig.idle`: the settings of parts of training that have no share."""
+        parts = {
+            "dreams": (self.dream, "dreams take no part; raise --model.dream or leave it out"),
+            "particles": (self.wake, WITHOUT_WAKE),
+            "refined": (self.wake, WITHOUT_WAKE),
+            "samples": (self.climbs, WITHOUT_BOUND),
+            "differences": (self.climbs, WITHOUT_BOUND),
+        }
+        return {name: reason for name, (share, reason) in parts.items() if not share}
+
+    @property
+    def climbs(self) -> bool:
+        """Whether a part of training is left for the bound."""
+        return self.dream + self.wake < 1 - 1e-9
 
     @property
     def size_field(self) -> str:

@@ -63,9 +63,9 @@ class RenderedObjective(Objective[Rendered]):
     def schedule(self, progress: float) -> dict[str, float]:
         """See `Objective.schedule`."""
         dream, wake = self.model.config.dream, self.model.config.wake
-        self.part = "wake" if progress < dream + wake else "bound"
-        if progress < dream:
-            self.part = "dream"
+        self.part = "bound"
+        if progress < dream + wake or not self.model.config.climbs:
+            self.part = "dream" if progress < dream or not wake else "wake"
         factor = value_at(self.config.training.sigma_factor, progress)
         self.model.widen(factor)
         return {"sigma": self.model.config.sigma * factor}
