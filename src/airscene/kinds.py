@@ -21,6 +21,7 @@ from airscene.models.air import AIR, AIRConfig
 from airscene.models.base import Model, ModelConfig
 from airscene.models.draw import DRAW, DRAWConfig
 from airscene.models.rendered import Rendered, RenderedConfig
+from airscene.models.tabletop import Tabletop, TabletopConfig
 from airscene.models.whole import WholeAIR
 from airscene.models.whole_config import WholeConfig
 from airscene.painters.by_name import PAINTERS
@@ -28,6 +29,7 @@ from airscene.placements import Placements, place
 from airscene.seeds import Purpose, global_stream
 from airscene.training.objectives import AIRObjective, BoundObjective, Objective, WholeObjective
 from airscene.training.rendered import RenderedObjective
+from airscene.training.tabletop import TabletopObjective
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,7 @@ class Kind:
         composer: makes what composes the scenes of a configuration and a split.
         place: finds kind and pose of the objects in images, where the models know 3D scenes.
         samples: importance samples of the tighter bound in an evaluation.
+        anneals: whether a training can widen the model's σ.
         whole: whether pictures are taken as they are, of any size, and crops of them learned from.
     """
 
@@ -59,6 +62,7 @@ class Kind:
     composer: Callable[[Config, Split, Path | None], Composes]
     place: Callable[[Any, Tensor], Placements] | None = None
     samples: int = 100
+    anneals: bool = True
     whole: bool = False
 
 
@@ -69,9 +73,10 @@ def sprites(config: Config, split: Split, data_dir: Path | None) -> Composes:
 
 def rendered(config: Config, split: Split, data_dir: Path | None) -> Composes:
     """What draws scenes of the model's world, which are of one sort in both splits."""
-    model = cast(RenderedConfig, config.model)
-    world = replace(model.world, size=config.scenes.canvas)
-    return RenderedScenes(PAINTERS[model.painter](world))
+    height, width = config.scenes.canvas
+    model = cast(RenderedConfig | TabletopConfig, config.model)
+    model = replace(model, height=height, width=width)
+    return RenderedScenes(PAINTERS[model.painter](model.world), model.draw)
 
 
 ROWS = (
@@ -94,6 +99,7 @@ ROWS = (
         findings=findings.of_drawing,
         detect=None,
         composer=sprites,
+        anneals=False,
     ),
     Kind(
         name="rendered",
@@ -105,6 +111,19 @@ ROWS = (
         detect=None,
         composer=rendered,
         place=place,
+    ),
+    Kind(
+        name="tabletop",
+        title="a table-top",
+        config=TabletopConfig,
+        build=Tabletop,
+        objective=TabletopObjective,
+        findings=findings.of_rendered,
+        detect=None,
+        composer=rendered,
+        place=place,
+        samples=20,  # each of which is a picture
+        anneals=False,
     ),
     Kind(
         name="whole",
