@@ -360,7 +360,7 @@ class Reproduce:
     """Carry out an experiment: tables and figures of many runs."""
 
     experiment: Annotated[Positional[str], tyro.conf.arg(metavar="EXPERIMENT")]
-    """Named experiment: estimators, generalization or robustness."""
+    """Named experiment: estimators, generalization, representation or robustness."""
     out: Path
     """Folder for the experiment; given again, it goes on where it was."""
     data_dir: Path | None = None

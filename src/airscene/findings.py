@@ -10,8 +10,8 @@ from airscene.detections import Detections, detect
 from airscene.figures import Parts, View
 from airscene.labelling import detect_whole
 from airscene.models.air import AIR
+from airscene.models.base import Model
 from airscene.models.draw import DRAW
-from airscene.models.rendered import Rendered
 from airscene.models.whole import WholeAIR
 from airscene.spatial import window_box
 
@@ -91,6 +91,6 @@ def of_drawing(model: DRAW, scenes: Scenes) -> dict[str, Any]:
     return {"drawing": (image.numpy(), canvases.cpu().numpy(), windows.cpu().numpy())}
 
 
-def of_rendered(model: Rendered, scenes: Scenes) -> dict[str, Any]:
+def of_nothing(model: Model, scenes: Scenes) -> dict[str, Any]:
     """No figures besides those of every kind: reconstructions at stages of training, and losses."""
     return {}

@@ -4,12 +4,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from airscene.errors import UserError
-from airscene.experiments import estimators, generalization, robustness
+from airscene.experiments import estimators, generalization, representation, robustness
 from airscene.runs import owned
 
 EXPERIMENTS = {
     "estimators": estimators,
     "generalization": generalization,
+    "representation": representation,
     "robustness": robustness,
 }
 """By the name that `airscene reproduce` takes; each has `full_experiment`, `quick_experiment` and
