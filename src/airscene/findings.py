@@ -11,6 +11,7 @@ from airscene.figures import Parts, View
 from airscene.figures_3d import Plan, Tables
 from airscene.labelling import detect_whole
 from airscene.models.air import AIR
+from airscene.models.base import Model
 from airscene.models.draw import DRAW
 from airscene.models.rendered import Rendered
 from airscene.models.tabletop import Tabletop
@@ -121,3 +122,8 @@ def _truth(scenes: Scenes) -> Plan | None:
         return None
     parts = (scenes.labels, scenes.pose, scenes.camera)
     return Plan(*(part.cpu().numpy() for part in parts))
+
+
+def of_nothing(model: Model, scenes: Scenes) -> dict[str, Any]:
+    """No figures besides those of every kind: reconstructions at stages of training, and losses."""
+    return {}

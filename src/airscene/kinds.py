@@ -18,6 +18,7 @@ from airscene.data.rendered import RenderedScenes
 from airscene.detections import Detections, detect
 from airscene.labelling import detect_whole
 from airscene.models.air import AIR, AIRConfig
+from airscene.models.autoencoder import Autoencoder, AutoencoderConfig
 from airscene.models.base import Model, ModelConfig
 from airscene.models.draw import DRAW, DRAWConfig
 from airscene.models.rendered import Rendered, RenderedConfig
@@ -27,7 +28,13 @@ from airscene.models.whole_config import WholeConfig
 from airscene.painters.by_name import PAINTERS
 from airscene.placements import Placements, place
 from airscene.seeds import Purpose, global_stream
-from airscene.training.objectives import AIRObjective, BoundObjective, Objective, WholeObjective
+from airscene.training.objectives import (
+    AIRObjective,
+    AutoencoderObjective,
+    BoundObjective,
+    Objective,
+    WholeObjective,
+)
 from airscene.training.rendered import RenderedObjective
 from airscene.training.tabletop import TabletopObjective
 
@@ -102,12 +109,22 @@ ROWS = (
         anneals=False,
     ),
     Kind(
+        name="autoencoder",
+        title="an autoencoder",
+        config=AutoencoderConfig,
+        build=Autoencoder,
+        objective=AutoencoderObjective,
+        findings=findings.of_nothing,
+        detect=None,
+        composer=sprites,
+    ),
+    Kind(
         name="rendered",
         title="a rendered scene",
         config=RenderedConfig,
         build=Rendered,
         objective=RenderedObjective,
-        findings=findings.of_rendered,
+        findings=findings.of_nothing,
         detect=None,
         composer=rendered,
         place=place,

@@ -6,6 +6,7 @@ from airscene.config import Config, TrainingConfig
 from airscene.data import SceneConfig
 from airscene.errors import UserError
 from airscene.models.air import AIRConfig
+from airscene.models.autoencoder import AutoencoderConfig
 from airscene.models.draw import DRAWConfig
 from airscene.models.rendered import RenderedConfig
 from airscene.models.tabletop import TabletopConfig
@@ -212,6 +213,14 @@ PRESETS = {
         model=DRAWConfig(),
         training=TrainingConfig(
             iterations=1500, batch=64, learning_rate=((0.0, 1e-4), (0.05, 1e-3), (1.0, 1e-4))
+        ),
+    ),
+    # a whole picture as one code, the paper's other baseline (section 3.1.2)
+    "autoencoder": Config(
+        scenes=SceneConfig(source="mnist"),
+        model=AutoencoderConfig(),
+        training=TrainingConfig(
+            iterations=1500, batch=128, learning_rate=((0.0, 1e-3), (0.5, 1e-3), (1.0, 1e-5))
         ),
     ),
     # a cube, a ball or a cylinder on a table, inferred through the renderer (section 3.3)

@@ -4,12 +4,19 @@ from dataclasses import replace
 from pathlib import Path
 
 from airscene.errors import UserError
-from airscene.experiments import estimators, generalization, robustness, scenes3d
+from airscene.experiments import (
+    estimators,
+    generalization,
+    representation,
+    robustness,
+    scenes3d,
+)
 from airscene.runs import owned
 
 EXPERIMENTS = {
     "estimators": estimators,
     "generalization": generalization,
+    "representation": representation,
     "robustness": robustness,
     "scenes3d": scenes3d,
 }

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from airscene.config import Config
 from airscene.estimators import ESTIMATORS, Sizes
 from airscene.models.air import AIR
+from airscene.models.autoencoder import Autoencoder
 from airscene.models.base import Model
 from airscene.models.draw import DRAW
 from airscene.models.whole import WholeAIR
@@ -157,6 +158,24 @@ class BoundObjective(Objective[DRAW]):
         """See `Objective.forward`."""
         bound = self.model(image, noise).elbo.mean()
         return -bound, {"elbo": bound.detach()}
+
+
+class AutoencoderObjective(Objective[Autoencoder]):
+    """An autoencoder, the divergence of whose posterior from the prior has a weight.
+
+    Args:
+        model: what is trained, with the weight in its configuration.
+        config: not read, as no estimator takes part.
+    """
+
+    def __init__(self, model: Autoencoder, config: Config):
+        super().__init__(model, (model.config.latent,))
+
+    def forward(self, image: Tensor, noise: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """See `Objective.forward`."""
+        found = self.model(image, noise)
+        loss = -(found.log_likelihood - self.model.config.kl_weight * found.kl).mean()
+        return loss, {"elbo": found.elbo.detach().mean()}
 
 
 def make_optimizer(objective: Objective) -> torch.optim.Optimizer:
