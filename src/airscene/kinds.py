@@ -117,6 +117,7 @@ ROWS = (
         findings=findings.of_nothing,
         detect=None,
         composer=sprites,
+        anneals=False,
     ),
     Kind(
         name="rendered",
@@ -124,7 +125,7 @@ ROWS = (
         config=RenderedConfig,
         build=Rendered,
         objective=RenderedObjective,
-        findings=findings.of_nothing,
+        findings=findings.of_rendered,
         detect=None,
         composer=rendered,
         place=place,
