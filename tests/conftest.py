@@ -18,6 +18,7 @@ SHAPED = (
     "detections",
     "painters.base",
     "painters.differences",
+    "painters.perspective",
     "painters.raycast",
     "placements",
 )

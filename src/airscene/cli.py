@@ -140,7 +140,7 @@ class Data:
     preset: Annotated[Positional[str], tyro.conf.arg(metavar="PRESET")]
     """Named configuration: digits, multi-mnist, dair, ... (see docs/presets.md)."""
     out: Path
-    """The .npz file: arrays x, count, boxes, labels, masks."""
+    """The .npz file: arrays x, count, labels, and boxes and masks, or pose and camera."""
     split: Literal["train", "test"] = "train"
     """Which sprites and how many scenes."""
     seed: int = 0
@@ -165,7 +165,7 @@ class Reproduce:
     """Carry out an experiment: tables and figures of many runs."""
 
     experiment: Annotated[Positional[str], tyro.conf.arg(metavar="EXPERIMENT")]
-    """Named experiment: estimators, generalization or robustness."""
+    """Named experiment: estimators, generalization, representation, robustness or scenes3d."""
     out: Path
     """Folder for the experiment; given again, it goes on where it was."""
     data_dir: Path | None = None

@@ -48,6 +48,18 @@ STEP_COLOURS = ("#e8203a", "#43d35e", "#3c7dff", "#ffb000", "#c04bff", "#12c8d6"
 MODEL_COLOURS = ("#1f5fa8", "#d0661b", "#5d8a3a", "#8a4fa3")
 """Colours of the curves of models, in order."""
 
+READER_COLOURS = (
+    "#9a9a9a",
+    "#1f5fa8",
+    "#6fa3dc",
+    "#d0661b",
+    "#efa877",
+    "#5d8a3a",
+    "#8a4fa3",
+    "#333333",
+)
+"""Colours of the curves of readers, in order: a model's two are of one hue."""
+
 CELL = 1.0  # inches along the longer side of a picture in a grid
 GAP = 0.07  # inches between pictures
 
@@ -654,6 +666,46 @@ def success_heatmaps(
             axes.text(column, row, f"{rate:.0%}", ha="center", va="center", **STYLE["small"])
     figure.supxlabel("window, over the one that fits", **STYLE["text"])
     figure.supylabel("digit, px", **STYLE["text"])
+    return figure
+
+
+def label_efficiency(
+    questions: Mapping[str, Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]]],
+) -> Figure:
+    """Draws how many labels answers take: the paper's Figure 5.
+
+    Args:
+        questions: by question and reader, numbers of labels, the mean share answered right in
+            [0, 1], and its standard error, all of shape (T,).
+
+    Returns:
+        The figure, a panel a question and a line a reader, with bars of a standard error.
+    """
+    figure = Figure(figsize=(4.1 * len(questions), 3.6), dpi=STYLE["dpi"], layout="constrained")
+    panels = figure.subplots(1, len(questions), squeeze=False)[0]
+    readers = [*dict.fromkeys(reader for some in questions.values() for reader in some)]
+    for axes, (title, some) in zip(panels, questions.items(), strict=True):
+        _plain_axes(axes)
+        axes.set_title(title, **STYLE["text"])
+        for reader, (labels, mean, error) in some.items():
+            colour = READER_COLOURS[readers.index(reader) % len(READER_COLOURS)]
+            axes.errorbar(
+                labels,
+                mean,
+                error,
+                color=colour,
+                label=reader,
+                linewidth=1.2,
+                marker="o",
+                markersize=3,
+                capsize=2,
+            )
+        axes.set_xscale("log")
+        axes.set_ylim(0, 1.02)
+        axes.yaxis.set_major_formatter(PercentFormatter(1))
+        axes.set_xlabel("labelled scenes", **STYLE["text"])
+    panels[0].set_ylabel("answered right", **STYLE["text"])
+    panels[0].legend(**STYLE["legend"])
     return figure
 
 

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from airscene import figures
+from airscene import figures, figures_3d
 from airscene.figures import Parts, View
+from airscene.figures_3d import Tables
 from airscene.files import write_text, write_whole
 from airscene.gallery import Gallery
 
@@ -45,6 +46,7 @@ class ReportData:
         parts: a few scenes, taken apart into background and objects; None without objects.
         gallery: objects of the user's pictures, sorted by what they look like.
         mistakes: scenes counted wrong and their true counts, with shape (R,).
+        tables: a few 3D scenes and what was inferred; None of models without them.
         drawing: of a model that paints step by step: scenes (R, C, H, W), the canvas after each
             step (R, T, C, H, W), and the windows x0, y0, x1, y1 in pixels (R, T, 4).
     """
@@ -60,6 +62,7 @@ class ReportData:
     gallery: Gallery | None = None
     mistakes: tuple[View, np.ndarray] | None = None
     drawing: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
+    tables: Tables | None = None
 
 
 @dataclass(frozen=True)
@@ -107,6 +110,8 @@ def _draw(data: ReportData) -> Iterator[tuple[str, Figure]]:
         yield "parts", figures.parts(data.parts)
     if data.gallery is not None:
         yield "gallery", figures.objects(data.gallery.titles, data.gallery.rows)
+    if data.tables is not None:
+        yield "tables", figures_3d.tables(data.tables)
     yield from _draw_counts(data.evaluation)
     if data.mistakes is not None and len(data.mistakes[1]):
         yield "mistakes", figures.mistakes(*data.mistakes)
@@ -230,6 +235,24 @@ HEADLINE = (
         "shared pixels of inferred and true objects over their joint pixels; 1 is perfect",
     ),
     (
+        "identity_accuracy",
+        "{:.1%}",
+        "Identity",
+        "objects whose kind is right, of those matched with a true one",
+    ),
+    (
+        "position_error",
+        "{:.3f}",
+        "Position error",
+        "mean distance of matched objects on a table on which they lie from −1 to 1",
+    ),
+    (
+        "camera_error_degrees",
+        "{:.1f}°",
+        "Camera error",
+        "mean angle between the true and the inferred direction of the camera",
+    ),
+    (
         "elbo",
         "{:,.1f}",
         "ELBO, nats an image",
@@ -282,6 +305,15 @@ TEXTS = {
         "the number of its objects. Outliers are farthest from all others: debris, parts of "
         "objects, objects that touch. The kinds are groups of codes (k-means) and need not be the "
         "kinds that people see.",
+    ),
+    "tables": _Text(
+        "What lies on the table",
+        "Grid of 3D scenes and, below them, pictures of what was inferred, and both from above.",
+        "The top row holds scenes, the middle one the renderer's pictures of what was inferred. "
+        "Below is the table from above: rings are what is there, if that is known, and discs what "
+        "was inferred, in the colour of the kind. Hands point in the direction of the yaw, where "
+        "it shows. The lines outside point to the camera: the thin one to where it is, the thick "
+        "one to where it was inferred.",
     ),
     "confusion": _Text(
         "Where counting goes wrong",

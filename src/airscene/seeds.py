@@ -33,6 +33,8 @@ class Purpose(IntEnum):
     VARIANCE = 7
     VARIANCE_IMAGES = 8
     CROPS = 16
+    READERS = 17
+    LABELLED_SCENES = 18
 
 
 def sequence(

@@ -7,7 +7,7 @@ import pytest
 
 from airscene.config import Config, TrainingConfig
 from airscene.data import SceneConfig
-from airscene.experiments import estimators, generalization, robustness
+from airscene.experiments import estimators, generalization, representation, robustness
 from airscene.experiments.estimators import EstimatorsExperiment
 from airscene.experiments.gradients import VarianceConfig
 from airscene.experiments.learning import EvaluationConfig
@@ -49,7 +49,7 @@ class SerialPool:
 @pytest.fixture
 def serial(monkeypatch) -> None:
     """All jobs run in this process."""
-    for experiment in (estimators, generalization, robustness):
+    for experiment in (estimators, generalization, representation, robustness):
         monkeypatch.setattr(experiment, "Pool", SerialPool)
 
 

@@ -164,9 +164,8 @@ def training_scenes(images: UserImages, canvas: tuple[int, int] | None = None) -
         canvas: height and width, or None for those of the first image.
 
     Returns:
-        Scenes, in colour if any image is. The counts, boxes, labels and masks of a file such as
-        `save_scenes` writes come along, boxes and masks brought to the canvas. Without counts the
-        others are left out.
+        Scenes, in colour if any image is. The truth of a file such as `save_scenes` writes comes
+        along, boxes and masks brought to the canvas. Without counts the others are left out.
 
     Raises:
         UserError: the file's truth cannot be true of its images.
@@ -183,14 +182,14 @@ def training_scenes(images: UserImages, canvas: tuple[int, int] | None = None) -
         return scenes
     boxes = None if truth.boxes is None else truth.boxes / scale.repeat(1, 2)[:, None]
     masks = None if truth.masks is None else _resized_masks(truth.masks, (height, width))
-    return replace(scenes, count=truth.count, boxes=boxes, labels=truth.labels, masks=masks)
+    return replace(scenes, **vars(replace(truth, boxes=boxes, masks=masks)))
 
 
 def save_scenes(scenes: Scenes, path: Path) -> Path:
     """Writes scenes to a compressed `.npz` file, whole or not at all.
 
     The file holds `x`, (M, H, W) for grey and (M, H, W, C) for colour, and those of `count`,
-    `boxes`, `labels` and `masks` that are known.
+    `boxes`, `labels`, `masks`, `pose` and `camera` that are known.
 
     Raises:
         UserError: `path` does not end in .npz or cannot be written.

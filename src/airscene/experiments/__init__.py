@@ -4,13 +4,21 @@ from dataclasses import replace
 from pathlib import Path
 
 from airscene.errors import UserError
-from airscene.experiments import estimators, generalization, robustness
+from airscene.experiments import (
+    estimators,
+    generalization,
+    representation,
+    robustness,
+    scenes3d,
+)
 from airscene.runs import owned
 
 EXPERIMENTS = {
     "estimators": estimators,
     "generalization": generalization,
+    "representation": representation,
     "robustness": robustness,
+    "scenes3d": scenes3d,
 }
 """By the name that `airscene reproduce` takes; each has `full_experiment`, `quick_experiment` and
 `carry_out`."""

@@ -72,8 +72,11 @@ def learn(task: LearningTask) -> None:
 
 
 def time_to(curve: list[dict[str, Any]], accuracy: float) -> dict[str, Any] | None:
-    """Step and seconds of the first validation with so much count accuracy, if there is one."""
-    reached = (row for row in curve if row["count_accuracy"] >= accuracy)
+    """Step and seconds of the first validation with so much count accuracy, if there is one.
+
+    The count accuracy of a model that does not count is None.
+    """
+    reached = (row for row in curve if (row["count_accuracy"] or 0.0) >= accuracy)
     row = next(reached, None)
     return row and {"step": row["step"], "seconds": row["seconds"]}
 
@@ -97,7 +100,7 @@ def _course(task: LearningTask) -> dict[str, Any]:
         {
             "step": row["step"],
             "seconds": row["seconds"],
-            "count_accuracy": row["validation/count_accuracy"],
+            "count_accuracy": row.get("validation/count_accuracy"),
             "elbo": row["validation/elbo"],
         }
         for row in rows

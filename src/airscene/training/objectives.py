@@ -9,10 +9,13 @@ from torch import Tensor, nn
 from airscene.config import Config
 from airscene.estimators import ESTIMATORS, Sizes
 from airscene.models.air import AIR
+from airscene.models.autoencoder import Autoencoder
 from airscene.models.base import Model
 from airscene.models.draw import DRAW
 from airscene.models.whole import WholeAIR
 from airscene.schedules import value_at
+
+CORRELATES = 0.35, 0.55  # progress at which neighbours begin to scatter together, and wholly do
 
 SomeModel = TypeVar("SomeModel", bound=Model)
 
@@ -87,6 +90,7 @@ class AIRObjective(Objective[AIR]):
         odds = value_at(training.prior_odds, progress)
         self.model.log_odds.fill_(math.log(odds))
         self.model.widen(value_at(training.sigma_factor, progress))
+        self.model.likelihood.correlate(correlation(progress))
         self.estimator.anneal(value_at(self.config.estimation.temperature, progress))
         return {"prior_odds": odds}
 
@@ -126,6 +130,19 @@ class WholeObjective(Objective[WholeAIR]):
         return {"prior_odds": odds}
 
 
+def correlation(progress: float) -> float:
+    """To what share neighbours scatter together, of a likelihood that lets them.
+
+    Args:
+        progress: the part of training that is done, in [0, 1].
+
+    >>> correlation(0.3), round(correlation(0.45), 3), correlation(0.8)
+    (0.0, 0.5, 1.0)
+    """
+    start, end = CORRELATES
+    return min(max((progress - start) / (end - start), 0.0), 1.0)
+
+
 class BoundObjective(Objective[DRAW]):
     """A model without a count, by the bound that its forward pass gives.
 
@@ -141,6 +158,24 @@ class BoundObjective(Objective[DRAW]):
         """See `Objective.forward`."""
         bound = self.model(image, noise).elbo.mean()
         return -bound, {"elbo": bound.detach()}
+
+
+class AutoencoderObjective(Objective[Autoencoder]):
+    """An autoencoder, the divergence of whose posterior from the prior has a weight.
+
+    Args:
+        model: what is trained, with the weight in its configuration.
+        config: not read, as no estimator takes part.
+    """
+
+    def __init__(self, model: Autoencoder, config: Config):
+        super().__init__(model, (model.config.latent,))
+
+    def forward(self, image: Tensor, noise: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """See `Objective.forward`."""
+        found = self.model(image, noise)
+        loss = -(found.log_likelihood - self.model.config.kl_weight * found.kl).mean()
+        return loss, {"elbo": found.elbo.detach().mean()}
 
 
 def make_optimizer(objective: Objective) -> torch.optim.Optimizer:
