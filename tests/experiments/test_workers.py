@@ -1,16 +1,21 @@
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from airscene.errors import UserError
 from airscene.experiments import cluster
 from airscene.experiments.workers import local_workers, open_workers, pool_size
 from airscene.training.interrupt import Interrupt
+
+PATIENCE = 300.0  # seconds for processes to start and to end
 
 
 def describe(item: int) -> tuple[int, int, bool]:
@@ -57,6 +62,51 @@ def test_an_interrupted_parent_lets_its_workers_save(tmp_path):
         list(workers.map(wait_for_a_request, [str(path), str(tmp_path / "never started")]))
     assert [*map(str, tmp_path.iterdir())] == [str(tmp_path / "started.saved")]
     assert not multiprocessing.active_children()
+
+
+ORPHAN = """
+from pathlib import Path
+import sys
+from airscene.experiments.workers import local_workers
+from test_workers import wait_for_a_request
+
+if __name__ == "__main__":
+    with local_workers(1) as workers:
+        list(workers.map(wait_for_a_request, [sys.argv[1], sys.argv[1] + " next"]))
+"""
+
+
+def test_a_worker_whose_parent_was_killed_saves_and_ends(tmp_path):
+    script, path = tmp_path / "orphan.py", tmp_path / "started"
+    script.write_text(ORPHAN)
+    folders = os.pathsep.join([str(Path(__file__).parent), *sys.path])
+    parent = subprocess.Popen(
+        [sys.executable, script, path],
+        env={**os.environ, "PYTHONPATH": folders},
+        stderr=subprocess.DEVNULL,
+    )
+    wait_until(path.exists)
+    (worker,) = (
+        child.pid
+        for child in psutil.Process(parent.pid).children()
+        if "resource_tracker" not in " ".join(child.cmdline())
+    )
+    parent.kill()
+    parent.wait()
+    wait_until(lambda: not psutil.pid_exists(worker) or is_dead(worker))
+    assert (tmp_path / "started.saved").exists() and not (tmp_path / "started next").exists()
+
+
+def is_dead(process: int) -> bool:
+    """Whether a process has ended, be it that nobody has asked how."""
+    return psutil.Process(process).status() == psutil.STATUS_ZOMBIE
+
+
+def wait_until(holds) -> None:
+    end = time.monotonic() + PATIENCE
+    while not holds():
+        assert time.monotonic() < end, "it took too long"
+        time.sleep(0.02)
 
 
 def interrupt_when(path: Path) -> None:
