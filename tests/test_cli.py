@@ -760,6 +760,7 @@ MISTAKES = {
     "reproduce nothing --out NEW": ["experiment nothing is unknown", "estimators"],
     "reproduce generalization --out NEW --quick --seeds 0": ["--seeds is 0", "between 1 and 1,000"],
     "reproduce estimators --quick": ["--out"],
+    "reproduce estimators --out NEW --quick --scheduler nowhere://x": ["does not answer", "dask"],
     "reproduce estimators --out NEW --quick --seeds 0": ["--seeds is 0", "between 1 and 1,000"],
     "reproduce estimators --out NEW --data-dir EMPTY": ["--data-dir", "idx3-ubyte"],
     "reproduce estimators --out FILE --quick": ["cannot write", "name a folder"],
@@ -891,7 +892,7 @@ class Interrupting(types.ModuleType):
 def test_reproducing_prints_the_summary(monkeypatch, tmp_path):
     monkeypatch.setattr(cli, "reproduce", lambda *arguments: str(arguments))
     answer = call("reproduce", "estimators", "--out", tmp_path, "--seeds", 2, "--quick")
-    assert answer == Answer(0, f"{('estimators', tmp_path, None, 2, True)}\n", "")
+    assert answer == Answer(0, f"{('estimators', tmp_path, None, 2, True, None)}\n", "")
 
 
 def test_ctrl_c_in_an_experiment_tells_how_to_go_on(monkeypatch, tmp_path):

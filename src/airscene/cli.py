@@ -174,6 +174,8 @@ class Reproduce:
     """Trainings of each kind, 1 to 1000, seeded from 0 on; unless given, as many as are its own."""
     quick: bool = False
     """Run the whole on little, in minutes: a smoke test, not a result."""
+    scheduler: str | None = None
+    """Address of a dask scheduler, tcp://HOST:PORT, whose workers do it; else this machine does."""
 
     def run(self) -> int:
         """Computes what is missing and prints the summary."""
@@ -181,7 +183,8 @@ class Reproduce:
             check_value("--seeds", self.seeds, Range(1, 1000))
         check_writable(self.out / CONFIG)
         try:
-            print(reproduce(self.experiment, self.out, self.data_dir, self.seeds, self.quick))
+            given = self.experiment, self.out, self.data_dir, self.seeds, self.quick
+            print(reproduce(*given, self.scheduler))
         except KeyboardInterrupt:
             print("interrupted; give the same command again to go on")
             return INTERRUPTED

@@ -681,7 +681,7 @@ def label_efficiency(
     Returns:
         The figure, a panel a question and a line a reader, with bars of a standard error.
     """
-    figure = Figure(figsize=(4.1 * len(questions), 3.6), dpi=STYLE["dpi"], layout="constrained")
+    figure = Figure(figsize=(4.1 * len(questions), 4.2), dpi=STYLE["dpi"], layout="constrained")
     panels = figure.subplots(1, len(questions), squeeze=False)[0]
     readers = [*dict.fromkeys(reader for some in questions.values() for reader in some)]
     for axes, (title, some) in zip(panels, questions.items(), strict=True):
@@ -705,7 +705,12 @@ def label_efficiency(
         axes.yaxis.set_major_formatter(PercentFormatter(1))
         axes.set_xlabel("labelled scenes", **STYLE["text"])
     panels[0].set_ylabel("answered right", **STYLE["text"])
-    panels[0].legend(**STYLE["legend"])
+    lines = {
+        label: line
+        for axes in panels
+        for line, label in zip(*axes.get_legend_handles_labels(), strict=True)
+    }
+    figure.legend(lines.values(), lines, loc="outside lower center", ncols=4, **STYLE["legend"])
     return figure
 
 

@@ -7,7 +7,6 @@ import pytest
 
 from airscene.config import Config, TrainingConfig
 from airscene.data import SceneConfig
-from airscene.experiments import estimators, generalization, representation, robustness
 from airscene.experiments.estimators import EstimatorsExperiment
 from airscene.experiments.gradients import VarianceConfig
 from airscene.experiments.learning import EvaluationConfig
@@ -29,17 +28,8 @@ EXPERIMENT = EstimatorsExperiment(
 )
 
 
-class SerialPool:
-    """Stands in for `Pool` without starting processes."""
-
-    def __init__(self, size: int):
-        self.size = size
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *error):
-        pass
+class SerialWorkers:
+    """Stands in for `Workers` without an executor: all jobs run in this process."""
 
     def map(self, job, items):
         for item in items:
@@ -47,10 +37,9 @@ class SerialPool:
 
 
 @pytest.fixture
-def serial(monkeypatch) -> None:
+def serial() -> SerialWorkers:
     """All jobs run in this process."""
-    for experiment in (estimators, generalization, representation, robustness):
-        monkeypatch.setattr(experiment, "Pool", SerialPool)
+    return SerialWorkers()
 
 
 @pytest.fixture

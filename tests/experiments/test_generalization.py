@@ -50,7 +50,7 @@ def run_with(inferred: dict[str, list[int]]) -> dict:
 def test_it_fills_its_folder_and_goes_on_without_computing_again(
     experiment, out, serial, monkeypatch
 ):
-    printed = carry_out(experiment, out, None)
+    printed = carry_out(experiment, out, None, serial)
     results = json.loads((out / "results.json").read_text(), parse_constant=pytest.fail)
     assert {name: [*models] for name, models in results["runs"].items()} == {
         "extrapolation": ["AIR", "DAIR", "DRAW"],
@@ -69,7 +69,7 @@ def test_it_fills_its_folder_and_goes_on_without_computing_again(
     assert weights == ["stage-1.safetensors"]
 
     monkeypatch.setattr(unseen, "train_reference", pytest.fail)
-    assert carry_out(experiment, out, None) == printed
+    assert carry_out(experiment, out, None, serial) == printed
 
 
 def test_ctrl_c_keeps_what_is_finished(experiment, out, serial, monkeypatch):
@@ -84,21 +84,21 @@ def test_ctrl_c_keeps_what_is_finished(experiment, out, serial, monkeypatch):
 
     monkeypatch.setattr(unseen, "train_reference", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        carry_out(experiment, out, None)
+        carry_out(experiment, out, None, serial)
     assert len(list(out.rglob("result.json"))) == 2
 
 
 def test_more_seeds_are_added_and_other_settings_refused(experiment, out, serial):
     small = replace(experiment, splits={"extrapolation": experiment.splits["extrapolation"]})
-    carry_out(small, out, None)
-    carry_out(replace(small, seeds=2), out, None)
+    carry_out(small, out, None, serial)
+    carry_out(replace(small, seeds=2), out, None, serial)
     folders = {path.parent.relative_to(out).as_posix() for path in out.rglob("result.json")}
     assert folders == {
         *(f"extrapolation/{model}/seed-{seed}" for model in ("AIR", "DAIR") for seed in (0, 1)),
         "extrapolation/DRAW/seed-0",
     }
     with pytest.raises(UserError, match="other settings"):
-        carry_out(replace(small, stages=(1.0,)), out, None)
+        carry_out(replace(small, stages=(1.0,)), out, None, serial)
 
 
 def test_seeds_come_one_after_the_other_and_draw_last(out):

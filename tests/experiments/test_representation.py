@@ -51,7 +51,7 @@ def shares(*values: float) -> dict:
 
 
 def test_it_fills_its_folder_and_goes_on_without_computing_again(small, out, serial, monkeypatch):
-    printed = carry_out(small, out, None)
+    printed = carry_out(small, out, None, serial)
     results = json.loads((out / "results.json").read_text(), parse_constant=pytest.fail)
     answers = results["answers"]["two"]["order"]
     assert [*answers] == [*small.exams["two"].readers]
@@ -61,7 +61,7 @@ def test_it_fills_its_folder_and_goes_on_without_computing_again(small, out, ser
     assert "true boxes" in (out / "tables.md").read_text()
     for module, job in ((learning, "train_run"), (reading, "learn_to_answer")):
         monkeypatch.setattr(module, job, pytest.fail)
-    assert carry_out(small, out, None) == printed
+    assert carry_out(small, out, None, serial) == printed
     scenes = load_scenes(out / "two" / "scenes", "test")
     assert len(scenes) == 20 and (scenes.count == 2).all()
 

@@ -27,12 +27,12 @@ def run_with(accuracy: float, failed: str | None = None) -> dict:
 
 
 def test_it_fills_its_folder_and_goes_on_without_computing_again(sweep, out, serial, monkeypatch):
-    printed = carry_out(sweep, out, None)
+    printed = carry_out(sweep, out, None, serial)
     results = json.loads((out / "results.json").read_text(), parse_constant=pytest.fail)
     assert len(results["runs"]) == 4 and all(len(some) == 1 for some in results["runs"].values())
     assert (out / "heatmap.png").stat().st_size > 0
     monkeypatch.setattr(learning, "train_run", pytest.fail)
-    assert carry_out(sweep, out, None) == printed
+    assert carry_out(sweep, out, None, serial) == printed
 
 
 def test_a_cell_decides_scenes_and_model():
@@ -57,9 +57,9 @@ def test_a_run_that_diverged_is_no_success():
     assert "1 of 3" in row and "97.0 94.0 99.0" in row
 
 
-def test_no_seed_is_refused(sweep, out):
+def test_no_seed_is_refused(sweep, out, serial):
     with pytest.raises(UserError, match="--seeds is 0"):
         reproduce("robustness", out, None, seeds=0, quick=True)
     with pytest.raises(UserError, match="--seeds is 0"):
-        carry_out(replace(sweep, seeds=0), out, None)
+        carry_out(replace(sweep, seeds=0), out, None, serial)
     assert not out.exists()

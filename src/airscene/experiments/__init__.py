@@ -11,6 +11,7 @@ from airscene.experiments import (
     robustness,
     scenes3d,
 )
+from airscene.experiments.workers import open_workers
 from airscene.runs import owned
 
 EXPERIMENTS = {
@@ -24,7 +25,14 @@ EXPERIMENTS = {
 `carry_out`."""
 
 
-def reproduce(name: str, out: Path, data_dir: Path | None, seeds: int | None, quick: bool) -> str:
+def reproduce(
+    name: str,
+    out: Path,
+    data_dir: Path | None,
+    seeds: int | None,
+    quick: bool,
+    scheduler: str | None = None,
+) -> str:
     """Carries out an experiment, or what is left of it.
 
     Args:
@@ -33,6 +41,8 @@ def reproduce(name: str, out: Path, data_dir: Path | None, seeds: int | None, qu
         data_dir: where MNIST lies, if it is not to be downloaded.
         seeds: how many seeds, at least 1; the experiment's own number unless given.
         quick: run the whole on little, as a smoke test.
+        scheduler: address of a dask scheduler whose workers do the jobs; they must see the folders
+            under the same names. Unless given, processes of this machine do them.
 
     Returns:
         What to print at the end.
@@ -47,8 +57,10 @@ def reproduce(name: str, out: Path, data_dir: Path | None, seeds: int | None, qu
     experiment = chosen.quick_experiment() if quick else chosen.full_experiment()
     if seeds is not None:
         experiment = replace(experiment, seeds=seeds)
-    with owned(out):
-        return chosen.carry_out(experiment, out, data_dir)
+    if scheduler is not None:  # workers have working directories of their own
+        out, data_dir = out.resolve(), data_dir and data_dir.resolve()
+    with owned(out), open_workers(scheduler) as workers:
+        return chosen.carry_out(experiment, out, data_dir, workers)
 
 
 __all__ = ["EXPERIMENTS", "reproduce"]

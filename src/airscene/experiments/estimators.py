@@ -31,10 +31,10 @@ from airscene.experiments.learning import (
 )
 from airscene.experiments.machine import provenance
 from airscene.experiments.pieces import begin, finish, read_piece, write_piece
-from airscene.experiments.pool import Pool, pool_size
 from airscene.experiments.reference import ReferenceTask, train_reference
 from airscene.experiments.tables import accuracy_of, summary, tables
 from airscene.experiments.times import TimesTask, measure_times
+from airscene.experiments.workers import Workers
 from airscene.files import write_text, write_whole
 from airscene.presets import PRESETS
 
@@ -87,7 +87,9 @@ def quick_experiment() -> EstimatorsExperiment:
     )
 
 
-def carry_out(experiment: EstimatorsExperiment, out: Path, data_dir: Path | None) -> str:
+def carry_out(
+    experiment: EstimatorsExperiment, out: Path, data_dir: Path | None, workers: Workers
+) -> str:
     """Computes what is missing in the folder, then writes results, tables and figures.
 
     Returns:
@@ -99,9 +101,8 @@ def carry_out(experiment: EstimatorsExperiment, out: Path, data_dir: Path | None
     """
     begin(out, experiment, [experiment.base], data_dir)
     origin = provenance()  # now: the code may change during a long experiment
-    with Pool(pool_size()) as pool:
-        measure(experiment, out, data_dir, pool)
-        train_all(experiment, out, data_dir, pool)
+    measure(experiment, out, data_dir, workers)
+    train_all(experiment, out, data_dir, workers)
     results = collect(experiment, out, origin)
     paths = [
         write_piece(out / "results.json", results),
@@ -111,28 +112,31 @@ def carry_out(experiment: EstimatorsExperiment, out: Path, data_dir: Path | None
     return "\n".join(["", summary(results), "", *map(str, paths)])
 
 
-def measure(experiment: EstimatorsExperiment, out: Path, data_dir: Path | None, pool: Pool) -> None:
+def measure(
+    experiment: EstimatorsExperiment, out: Path, data_dir: Path | None, workers: Workers
+) -> None:
     """The reference's stages, the times of steps, and the variance of gradients."""
     base, stages, reference = experiment.base, experiment.stages, out / "reference"
-    for task in finish(pool, train_reference, [ReferenceTask(base, reference, stages, data_dir)]):
+    training = ReferenceTask(base, reference, stages, data_dir)
+    for task in finish(workers, train_reference, [training]):
         _tell(f"reference: {task.config.training.iterations:,} steps of {task.config.estimator}")
     path = out / "times.json"
     timing = TimesTask(base, experiment.estimators, experiment.rounds, path, data_dir)
-    for _ in finish(pool, measure_times, [timing]):
+    for _ in finish(workers, measure_times, [timing]):
         for name, value in read_piece(path).items():
             _tell(f"step of {name}: {value:.1f} ms")
     tasks = variance_tasks(experiment, out, data_dir)
     first = [task for task in tasks if task.name == EXACT]  # the others need what it finds out
     for some in (first, tasks):
-        for task in finish(pool, measure_variance, some):
+        for task in finish(workers, measure_variance, some):
             _tell(f"variance of {task.name}: measured")
 
 
 def train_all(
-    experiment: EstimatorsExperiment, out: Path, data_dir: Path | None, pool: Pool
+    experiment: EstimatorsExperiment, out: Path, data_dir: Path | None, workers: Workers
 ) -> None:
     """Trains and evaluates every estimator with every seed."""
-    for task in finish(pool, learn, learning_tasks(experiment, out, data_dir)):
+    for task in finish(workers, learn, learning_tasks(experiment, out, data_dir)):
         run = read_piece(task.path)
         accuracy = f"{accuracy_of(run):.1%} counted right"
         if run["failed"]:

@@ -18,8 +18,8 @@ from airscene.config import Config
 from airscene.experiments.generalization_tables import accuracy, counters, summary, tables, told
 from airscene.experiments.machine import provenance
 from airscene.experiments.pieces import begin, finish, read_piece, write_piece
-from airscene.experiments.pool import Pool, pool_size
 from airscene.experiments.unseen import ExamConfig, UnseenTask, examine
+from airscene.experiments.workers import Workers
 from airscene.files import write_text, write_whole
 from airscene.presets import PRESETS
 from airscene.training.snapshots import load_view
@@ -108,7 +108,9 @@ def quick_experiment() -> GeneralizationExperiment:
     )
 
 
-def carry_out(experiment: GeneralizationExperiment, out: Path, data_dir: Path | None) -> str:
+def carry_out(
+    experiment: GeneralizationExperiment, out: Path, data_dir: Path | None, workers: Workers
+) -> str:
     """Computes what is missing in the folder, then writes results, tables and figures.
 
     Returns:
@@ -121,9 +123,8 @@ def carry_out(experiment: GeneralizationExperiment, out: Path, data_dir: Path | 
     begin(out, experiment, experiment.models.values(), data_dir)
     origin = provenance()  # now: the code may change during a long experiment
     tasks = tasks_of(experiment, out, data_dir)
-    with Pool(pool_size()) as pool:
-        for task in finish(pool, examine, [*tasks.values()]):
-            print(f"{task.folder.relative_to(out)}: {told(read_piece(task.path), task.unseen)}")
+    for task in finish(workers, examine, [*tasks.values()]):
+        print(f"{task.folder.relative_to(out)}: {told(read_piece(task.path), task.unseen)}")
     results = {
         "config": dataclasses.asdict(experiment),
         "provenance": origin,

@@ -10,7 +10,7 @@ from typing import Any, Protocol, TypeVar
 from airscene.config import Config
 from airscene.data import load_sprites
 from airscene.errors import UserError
-from airscene.experiments.pool import Pool
+from airscene.experiments.workers import Workers
 from airscene.files import finite, read_json, write_text
 
 
@@ -29,11 +29,11 @@ SomeTask = TypeVar("SomeTask", bound=Task)
 
 
 def finish(
-    pool: Pool, job: Callable[[SomeTask], None], tasks: Sequence[SomeTask]
+    workers: Workers, job: Callable[[SomeTask], None], tasks: Sequence[SomeTask]
 ) -> Iterator[SomeTask]:
     """Has those tasks done whose piece is missing, and yields each as it is finished."""
     missing = [task for task in tasks if not task.path.exists()]
-    for task, _ in pool.map(job, missing):
+    for task, _ in workers.map(job, missing):
         yield task
 
 

@@ -37,7 +37,7 @@ class ReadingConfig:
     """Scenes in a step."""
     epochs: float = 20.0
     """Passes over the labelled scenes, where that is within the limits on steps."""
-    steps: tuple[int, int] = (1200, 8000)
+    steps: tuple[int, int] = (1200, 5000)
     """The fewest and the most steps."""
     rate: float = 2e-3
     """Largest learning rate; it rises to it and falls again."""

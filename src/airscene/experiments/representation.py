@@ -20,7 +20,6 @@ from airscene.experiments.labelled_scenes import Numbers, ScenesTask, compose_pa
 from airscene.experiments.learning import EvaluationConfig, LearningTask, learn, side_by_side
 from airscene.experiments.machine import provenance
 from airscene.experiments.pieces import begin, finish, read_piece, write_piece
-from airscene.experiments.pool import Pool, pool_size
 from airscene.experiments.questions import QUESTIONS
 from airscene.experiments.readers import ReadingConfig
 from airscene.experiments.reading import (
@@ -34,6 +33,7 @@ from airscene.experiments.reading import (
 )
 from airscene.experiments.representation_tables import curves, summary, tables
 from airscene.experiments.tables import percent
+from airscene.experiments.workers import Workers
 from airscene.files import write_text, write_whole
 from airscene.presets import PRESETS
 
@@ -171,7 +171,9 @@ def _small(exam: Exam) -> Exam:
     return replace(exam, scenes=asked, models=models, labels=(50, 100), glimpse=8)
 
 
-def carry_out(experiment: RepresentationExperiment, out: Path, data_dir: Path | None) -> str:
+def carry_out(
+    experiment: RepresentationExperiment, out: Path, data_dir: Path | None, workers: Workers
+) -> str:
     """Computes what is missing in the folder, then writes results, tables and the figure.
 
     Returns:
@@ -184,28 +186,11 @@ def carry_out(experiment: RepresentationExperiment, out: Path, data_dir: Path | 
     trainings = [model for exam in experiment.exams.values() for model in exam.models.values()]
     begin(out, experiment, trainings, data_dir)
     origin = provenance()  # now: the code may change during a long experiment
-    learned = learning_tasks(experiment, out, data_dir)
-    inferred = inference_tasks(experiment, out)
-    answers = reading_tasks(experiment, out)
-    with Pool(pool_size()) as pool:
-        for task in finish(pool, compose_parts, scene_tasks(experiment, out, data_dir)):
-            print(f"{task.folder.relative_to(out)}: composed", flush=True)
-        for task in finish(pool, learn, [*learned.values()]):
-            print(f"{task.folder.relative_to(out)}: learned", flush=True)
-        for task in finish(pool, infer_parts, [*inferred.values()]):
-            print(f"{task.folder.relative_to(out)}: inferred", flush=True)
-        for task in finish(pool, read, [*answers.values()]):
-            told = percent(read_piece(task.path)["test"])
-            print(f"{task.path.relative_to(out)}: {told} answered right", flush=True)
-    results = {
-        "config": dataclasses.asdict(experiment),
-        "provenance": origin,
-        "models": grouped({key: read_piece(task.path) for key, task in learned.items()}),
-        "clusters": grouped({key: read_piece(task.path) for key, task in inferred.items()}),
-        "answers": grouped({key: read_piece(task.path) for key, task in answers.items()}),
-    }
+    compute(experiment, out, data_dir, workers)
+    results = collect(experiment, out, origin)
+    questions = {name: some for exam in results["answers"].values() for name, some in exam.items()}
     drawn = figures.label_efficiency(
-        {QUESTIONS[name].title: curves(some) for name, some in _questions(results).items()}
+        {QUESTIONS[name].title: curves(some) for name, some in questions.items()}
     )
     paths = [
         write_piece(out / "results.json", results),
@@ -213,6 +198,40 @@ def carry_out(experiment: RepresentationExperiment, out: Path, data_dir: Path | 
         write_whole(out / "figure.png", drawn.savefig),
     ]
     return "\n".join(["", summary(results), "", *map(str, paths)])
+
+
+def compute(
+    experiment: RepresentationExperiment, out: Path, data_dir: Path | None, workers: Workers
+) -> None:
+    """Composes scenes, trains models, infers the scenes, and learns from labels."""
+    for task in finish(workers, compose_parts, scene_tasks(experiment, out, data_dir)):
+        print(f"{task.folder.relative_to(out)}: composed", flush=True)
+    for task in finish(workers, learn, [*learning_tasks(experiment, out, data_dir).values()]):
+        print(f"{task.folder.relative_to(out)}: learned", flush=True)
+    for task in finish(workers, infer_parts, [*inference_tasks(experiment, out).values()]):
+        print(f"{task.folder.relative_to(out)}: inferred", flush=True)
+    for task in finish(workers, read, [*reading_tasks(experiment, out).values()]):
+        told = percent(read_piece(task.path)["test"])
+        print(f"{task.path.relative_to(out)}: {told} answered right", flush=True)
+
+
+def collect(
+    experiment: RepresentationExperiment, out: Path, origin: dict[str, Any]
+) -> dict[str, Any]:
+    """All pieces, as results.json has them."""
+    pieces = {
+        "models": learning_tasks(experiment, out, None),
+        "clusters": inference_tasks(experiment, out),
+        "answers": reading_tasks(experiment, out),
+    }
+    return {
+        "config": dataclasses.asdict(experiment),
+        "provenance": origin,
+        **{
+            name: grouped({key: read_piece(task.path) for key, task in tasks.items()})
+            for name, tasks in pieces.items()
+        },
+    }
 
 
 def scene_tasks(
@@ -281,8 +300,3 @@ def grouped(pieces: dict[tuple, Any]) -> dict[str, Any]:
             group = group.setdefault(part, {})
         group.setdefault(str(last), []).append(piece)
     return groups
-
-
-def _questions(results: dict[str, Any]) -> dict[str, Any]:
-    """The answers to each question of all exams."""
-    return {name: some for exam in results["answers"].values() for name, some in exam.items()}

@@ -66,7 +66,7 @@ def by_seed(answers: Answers) -> str:
 def by_cluster(results: dict[str, Any]) -> str:
     """A row for each model with objects and number of clusters."""
     rows = [
-        [exam, model, k, *(mean_percent([run[k][score] for run in runs]) for score in SCORES)]
+        [exam, model, k, *(_mean([run[k][score] for run in runs]) for score in SCORES)]
         for exam, models in results["clusters"].items()
         for model, runs in models.items()
         for k in runs[0]
@@ -116,6 +116,10 @@ def _curve(some: dict[str, list[dict[str, float]]]) -> tuple[np.ndarray, np.ndar
     error = [mean_error(runs)[1] for runs in shares]
     mean = np.array([*map(statistics.fmean, shares)])
     return np.array([*map(int, some)], dtype=float), mean, np.nan_to_num(np.array(error))
+
+
+def _mean(values: list[float]) -> str:
+    return f"{statistics.fmean(values):.3f}"
 
 
 def _tests(runs: list[dict[str, float]]) -> list[float]:

@@ -20,8 +20,8 @@ from airscene.config import Config
 from airscene.experiments.learning import EvaluationConfig, LearningTask, learn, side_by_side
 from airscene.experiments.machine import provenance
 from airscene.experiments.pieces import begin, finish, read_piece, write_piece
-from airscene.experiments.pool import Pool, pool_size
 from airscene.experiments.tables import SMOKE, accuracy_of, percent, success, table
+from airscene.experiments.workers import Workers
 from airscene.files import write_text, write_whole
 from airscene.models.air import AIRConfig, scale_of
 from airscene.presets import PRESETS
@@ -101,7 +101,9 @@ def quick_experiment() -> RobustnessExperiment:
     return RobustnessExperiment(base, (10,), (24, 32), (0.75, 1.0), 1, quick=True)
 
 
-def carry_out(experiment: RobustnessExperiment, out: Path, data_dir: Path | None) -> str:
+def carry_out(
+    experiment: RobustnessExperiment, out: Path, data_dir: Path | None, workers: Workers
+) -> str:
     """Computes what is missing in the folder, then writes results, tables and the heatmap.
 
     Returns:
@@ -123,10 +125,9 @@ def carry_out(experiment: RobustnessExperiment, out: Path, data_dir: Path | None
         for seed in range(experiment.seeds)  # the whole grid with one seed before the next
         for cell in experiment.cells
     }
-    with Pool(pool_size()) as pool:
-        for task in finish(pool, learn, [*tasks.values()]):
-            accuracy = accuracy_of(read_piece(task.path))
-            print(f"{task.folder.relative_to(out)}: {percent(accuracy)} counted right", flush=True)
+    for task in finish(workers, learn, [*tasks.values()]):
+        accuracy = accuracy_of(read_piece(task.path))
+        print(f"{task.folder.relative_to(out)}: {percent(accuracy)} counted right", flush=True)
     runs = {
         cell: [read_piece(tasks[cell, seed].path) for seed in range(experiment.seeds)]
         for cell in experiment.cells
