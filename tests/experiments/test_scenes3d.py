@@ -40,7 +40,7 @@ def test_the_recipe_is_the_preset_and_every_piece_has_a_place_of_its_own(out):
     work = Work(experiment, out)
     model = work.learned(scenes3d.RECIPE, 0).config.model
     assert model == PRESETS["object3d"].model
-    paths = [task.path for _, task in work.jobs]
+    paths = [job.path for job in work.jobs]
     assert len({*paths}) == len(paths) == 5 + 3 + 5 + 1 + 2 * 2
 
 

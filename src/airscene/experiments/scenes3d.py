@@ -17,9 +17,10 @@ from airscene.experiments import scenes3d_figures
 from airscene.experiments.direct_pose import DirectTask, optimise
 from airscene.experiments.learning import EvaluationConfig, LearningTask, learn, side_by_side
 from airscene.experiments.machine import provenance
-from airscene.experiments.pieces import begin, read_piece, write_piece
+from airscene.experiments.pieces import begin, finish, read_piece, write_piece
 from airscene.experiments.scenes3d_tables import summary, tables
 from airscene.experiments.supervised_pose import SupervisedTask, supervise
+from airscene.experiments.workers import Workers
 from airscene.files import write_text
 from airscene.placements import by_repeats
 from airscene.presets import PRESETS
@@ -87,7 +88,9 @@ def _tiny(config: Config, **settings: Any) -> Config:
     return replace(config, scenes=scenes, model=model)
 
 
-def carry_out(experiment: Scenes3DExperiment, out: Path, data_dir: Path | None) -> str:
+def carry_out(
+    experiment: Scenes3DExperiment, out: Path, data_dir: Path | None, workers: Workers
+) -> str:
     """Computes what is missing in the folder, then writes results, tables and figures.
 
     Returns:
@@ -100,10 +103,8 @@ def carry_out(experiment: Scenes3DExperiment, out: Path, data_dir: Path | None) 
     begin(out, experiment, [experiment.base, experiment.table], data_dir)
     origin = provenance()  # now: the code may change during a long experiment
     work = Work(experiment, out)
-    for job, task in work.jobs:
-        if not task.path.exists():
-            job(task)
-            print(f"{task.path.relative_to(out)}", flush=True)
+    for job in finish(workers, do, work.jobs):
+        print(f"{job.path.relative_to(out)}", flush=True)
     results = work.results | {"config": dataclasses.asdict(experiment), "provenance": origin}
     paths = [
         write_piece(out / "results.json", results),
@@ -111,6 +112,29 @@ def carry_out(experiment: Scenes3DExperiment, out: Path, data_dir: Path | None) 
         *scenes3d_figures.write(work, out),
     ]
     return "\n".join(["", summary(results), "", *map(str, paths)])
+
+
+@dataclass(frozen=True)
+class Job:
+    """A task with the function that does it.
+
+    Attributes:
+        function: of a module, as jobs are sent to other processes.
+        task: what it is given.
+    """
+
+    function: Callable[[Any], None]
+    task: Any
+
+    @property
+    def path(self) -> Path:
+        """The piece that it writes."""
+        return self.task.path
+
+
+def do(job: Job) -> None:
+    """Does a job."""
+    job.function(job.task)
 
 
 @dataclass(frozen=True)
@@ -158,15 +182,15 @@ class Work:
         return range(min(self.experiment.seeds, self.experiment.table_seeds))
 
     @property
-    def jobs(self) -> list[tuple[Callable[[Any], None], Any]]:
-        """All pieces, in order, each with what computes it."""
+    def jobs(self) -> list[Job]:
+        """What computes each piece, in order."""
         e = self.experiment
         return [
-            *((learn, self.learned(RECIPE, seed)) for seed in e.seeds_of(RECIPE)),
-            *((learn, self.table(seed)) for seed in self.table_seeds),
-            *((supervise, self.supervised(seed)) for seed in range(e.seeds)),
-            (optimise, self.direct),
-            *((learn, self.learned(w, s)) for w in [*WAYS][1:] for s in e.seeds_of(w)),
+            *(Job(learn, self.learned(RECIPE, seed)) for seed in e.seeds_of(RECIPE)),
+            *(Job(learn, self.table(seed)) for seed in self.table_seeds),
+            *(Job(supervise, self.supervised(seed)) for seed in range(e.seeds)),
+            Job(optimise, self.direct),
+            *(Job(learn, self.learned(w, s)) for w in [*WAYS][1:] for s in e.seeds_of(w)),
         ]
 
     @property
