@@ -1,162 +1,65 @@
-"""Counts and boxes in real pictures, against what people use without labels: Otsu and watershed.
+"""Whole pictures against what people use without labels, a row at a time.
 
-The pictures are not part of this project; a folder with them is the first argument. A model learns
-from the same pictures in which it then finds the objects, as a user would have it: no label plays a
-part in that. The classical tool is scikit-image's: what a picture shows against its background, a
-Gaussian blur, Otsu's threshold, and a watershed of the blurred distance to the border. Its settings
-are the best of five that were tried on these sets with their truth.
+    python benchmarks/pictures.py DATA --rows coins nuclei_dsb2018 particles_bulk_water
+    python benchmarks/pictures.py DATA --rows spair unseen --data-dir DIR
+    python benchmarks/pictures.py DATA --rows large
+
+Each row is a set of real pictures (`real_pictures`, `particles`), a task with digits
+(`digit_pictures`) or one of speed and memory (`large_pictures`), and becomes a JSON file of its own
+in results/, with every seed that was run.
 """
 
 import argparse
 import json
-import tempfile
-import time
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
-import numpy as np
-import tifffile
-import torch
-from scipy import ndimage
-from skimage.feature import peak_local_max
-from skimage.filters import gaussian, threshold_otsu
-from skimage.measure import regionprops
-from skimage.segmentation import watershed
-
-from airscene.data.contrast import Contrast, against_background, as_floats, settle
-from airscene.data.whole import picture_files, read_pictures
-from airscene.experiments.machine import best_device, provenance
-from airscene.labelling import Labelled
-from airscene.metrics import matched_ious
-from airscene.presets import PRESETS
-from airscene.runs import find_in, load_run, train_run, with_object_size
+import digit_pictures
+from airscene.experiments.machine import provenance
+from large_pictures import large
 from machine import write_result
-
-SIZES = {"coins": 45.0, "nuclei_bbbc039": 11.0, "raw_bbbc039": 33.0, "nuclei_dsb2018": 15.0}
-"""The sets, and the rough length of an object in each, in pixels."""
-RAW = "raw_bbbc039"  # is a folder of TIFF files
-APART, BLUR = 0.25, 0.03  # of the seeds of the watershed, and standard deviation, in objects
-SMALLEST = 0.05  # area of what the watershed counts, in squared objects
-THRESHOLDS = (0.5, 0.75)
+from particles import SET, against_trackpy
+from real_pictures import SIZES, on_set
 
 
-def compare(data: Path, sets: list[str], seeds: int, iterations: int | None) -> None:
-    """Trains and measures on each set, prints a row each, and writes pictures.json."""
-    origin, rows = provenance(), []
-    for name in sets:
-        with tempfile.TemporaryDirectory() as place:
-            source, truth = prepared_set(data, name, Path(place))
-            for seed in range(seeds):
-                rows.append(measured(name, source, truth, seed, iterations, Path(place)))
-                print(json.dumps(rows[-1]), flush=True)
-            rows.append(classical(name, source, truth))
-            print(json.dumps(rows[-1]), flush=True)
-    write_result("pictures", {"provenance": origin, "rows": rows})
+def rows_of(given: argparse.Namespace) -> dict[str, Callable[[], Iterator[dict]]]:
+    """What computes each row, by name."""
+    seeds = range(given.first, given.first + given.seeds)
+    training = seeds, given.iterations, given.worst
+    real = {name: partial(on_set, given.data, name, *training) for name in SIZES}
+    digits = {
+        "spair": partial(digit_pictures.spair, seeds, given.iterations, given.data_dir),
+        "unseen": partial(digit_pictures.unseen, seeds, given.iterations, given.data_dir),
+    }
+    particles = {SET: partial(against_trackpy, given.data, seeds, given.iterations)}
+    return real | particles | digits | {"large": partial(large, given.data)}
 
 
-def prepared_set(data: Path, name: str, place: Path) -> tuple[Path, list[torch.Tensor]]:
-    """Where the pictures of a set lie, and the true boxes of each."""
-    if name == RAW:
-        boxes = json.loads((data / RAW / "boxes.json").read_text())
-        files = sorted((data / RAW).glob("*.tif"))
-        folder = place / "pictures"
-        folder.mkdir()
-        for file in files:
-            tifffile.imwrite(folder / file.name, tifffile.imread(file))
-        return folder, [torch.tensor(boxes[file.name]).view(-1, 4).float() for file in files]
-    arrays = np.load(data / f"{name}.npz")
-    np.save(place / "pictures.npy", arrays["x"])  # the pictures alone, without their truth
-    known = zip(arrays["boxes"], arrays["count"], strict=True)
-    return place / "pictures.npy", [torch.from_numpy(boxes[:n]) for boxes, n in known]
+def parse() -> argparse.Namespace:
+    """What was typed."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("data", type=Path, help="folder with the sets")
+    parser.add_argument("--rows", nargs="+", help="names; all unless given")
+    parser.add_argument("--seeds", type=int, default=3, help="how many")
+    parser.add_argument("--first", type=int, default=0, help="the first seed")
+    parser.add_argument("--iterations", type=int, help="steps; the preset's unless given")
+    parser.add_argument("--worst", type=Path, help="folder for pictures with most errors")
+    parser.add_argument("--data-dir", type=Path, help="folder with MNIST, for digits")
+    return parser.parse_args()
 
 
-def measured(
-    name: str,
-    source: Path,
-    truth: list[torch.Tensor],
-    seed: int,
-    iterations: int | None,
-    place: Path,
-) -> dict:
-    """A row of what a model finds that learned from the pictures."""
-    preset = PRESETS["whole"]
-    steps = iterations or preset.training.iterations
-    training = replace(preset.training, iterations=steps, snapshots=0, validate_every=steps)
-    config = replace(preset, data=str(source), seed=seed, training=training)
-    started = time.perf_counter()
-    train_run(with_object_size(config, SIZES[name]), place / f"run-{seed}")
-    trained = time.perf_counter() - started
-    run = load_run(place / f"run-{seed}", best_device())
-    started = time.perf_counter()
-    found = [found.objects for found in find_in(run, read_pictures(picture_files([source])))]
-    times = {"training_s": trained, "pictures_s": time.perf_counter() - started}
-    return (
-        {"set": name, "method": "airscene", "seed": seed, "steps": steps}
-        | scores(found, truth)
-        | times
-    )
-
-
-def classical(name: str, source: Path, truth: list[torch.Tensor]) -> dict:
-    """A row of what threshold and watershed find."""
-    contrast = contrast_of(name, source)
-    started = time.perf_counter()
-    found = [*watersheds(contrast, source)]
-    times = {"training_s": 0.0, "pictures_s": time.perf_counter() - started}
-    return {"set": name, "method": "watershed"} | scores(found, truth) | times
-
-
-def contrast_of(name: str, source: Path) -> Contrast:
-    """How the pictures of a set are prepared."""
-    pixels = [picture.pixels for picture in read_pictures(picture_files([source]))]
-    return settle(Contrast(object_size=SIZES[name]), pixels)
-
-
-def watersheds(contrast: Contrast, source: Path) -> Iterator[Labelled]:
-    """What threshold and watershed find in each picture."""
-    size = contrast.span / contrast.shrink
-    for picture in read_pictures(picture_files([source])):
-        image = against_background(as_floats(picture.pixels), size, contrast.polarity or "any")
-        smooth = gaussian(image, BLUR * size)
-        mask = smooth > (threshold_otsu(smooth) if smooth.max() > smooth.min() else smooth.max())
-        distance = gaussian(np.asarray(ndimage.distance_transform_edt(mask)), BLUR * size)
-        apart = max(1, round(APART * size))
-        seeds = np.zeros(image.shape, int)
-        for k, at in enumerate(peak_local_max(distance, min_distance=apart, labels=mask * 1), 1):
-            seeds[tuple(at)] = k
-        yield kept(watershed(-distance, seeds, mask=mask), size)
-
-
-def kept(labels: np.ndarray, size: float) -> Labelled:
-    """Those of some labels that are large enough, numbered anew."""
-    regions = [r for r in regionprops(labels) if r.area > SMALLEST * size**2]
-    anew = np.zeros(labels.max() + 1, np.int32)
-    anew[[region.label for region in regions]] = range(1, len(regions) + 1)
-    boxes = [[r.bbox[1], r.bbox[0], r.bbox[3], r.bbox[2]] for r in regions]
-    boxes = np.array(boxes, np.float32).reshape(-1, 4)
-    return Labelled(anew[labels], boxes, np.ones(len(regions)))
-
-
-def scores(found: list[Labelled], truth: list[torch.Tensor]) -> dict:
-    """Mean error of counts over the mean count, bias, and F1 of boxes at each threshold."""
-    number, true = sum(map(len, found)), sum(map(len, truth))
-    wrong = sum(abs(len(one) - len(other)) for one, other in zip(found, truth, strict=True))
-    pairs = zip(truth, found, strict=True)
-    ious = torch.cat([matched_ious(boxes, torch.from_numpy(one.boxes)) for boxes, one in pairs])
-    table = {"pictures": len(truth), "true": true, "found": number}
-    table |= {"count_error": wrong / true, "bias": (number - true) / true}
-    f1 = {f"f1_{t}": 2 * int((ious >= t).sum()) / (number + true) for t in THRESHOLDS}
-    return table | f1
+def main() -> None:
+    """Computes the rows one after the other, and writes each as it is done."""
+    given = parse()
+    known = rows_of(given)
+    for name in given.rows or known:
+        origin, rows = provenance(), []
+        for row in known[name]():
+            rows.append(row)
+            print(json.dumps(row), flush=True)
+        write_result(f"pictures-{name}", {"provenance": origin, "rows": rows})
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("data", type=Path, help="folder with the sets")
-    parser.add_argument("--sets", nargs="+", choices=SIZES, default=[*SIZES])
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument(
-        "--iterations", type=int, help="steps of training; the preset's unless given"
-    )
-    given = parser.parse_args()
-    compare(given.data, given.sets, given.seeds, given.iterations)
+    main()

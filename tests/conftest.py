@@ -1,7 +1,8 @@
 """Shape checks for every module with shapes in its types, and the models that tests share."""
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 
 from jaxtyping import install_import_hook
 
@@ -17,6 +18,7 @@ SHAPED = (
     "detections",
     "painters.base",
     "painters.differences",
+    "painters.perspective",
     "painters.raycast",
     "placements",
 )
@@ -32,6 +34,7 @@ from torch.distributions import Normal  # noqa: E402
 from airscene.compositors import Composition, Layers  # noqa: E402
 from airscene.counts import CountPosterior  # noqa: E402
 from airscene.models.air import AIR, AIRConfig, Inference  # noqa: E402
+from airscene.training.loop import Trainer  # noqa: E402
 
 # A shell that runs the tests in the background lets them ignore Ctrl-C, which some of them press.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -108,3 +111,23 @@ def tiny_air(tiny_config: AIRConfig, double: None) -> AIR:
         for parameter in air.parameters():
             parameter.add_(0.3 * torch.randn_like(parameter))
     return air
+
+
+@pytest.fixture
+def ctrl_c_after(monkeypatch) -> Callable[[int], AbstractContextManager[None]]:
+    """A context in which Ctrl-C is pressed during the given step of any training."""
+
+    @contextmanager
+    def pressed(step: int) -> Iterator[None]:
+        plain = Trainer.train_step
+
+        def train_step(trainer: Trainer):
+            if trainer.position.step == step - 1:
+                signal.raise_signal(signal.SIGINT)
+            return plain(trainer)
+
+        with monkeypatch.context() as changed:
+            changed.setattr(Trainer, "train_step", train_step)
+            yield
+
+    return pressed

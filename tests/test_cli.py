@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 from PIL import Image
 from safetensors.torch import load_file
@@ -24,7 +25,8 @@ from airscene import __main__ as program
 from airscene import cli
 from airscene.cli import main
 from airscene.detections import Detections
-from airscene.runs import Run, load_run
+from airscene.presets import PRESETS
+from airscene.runs import EARLY, Run, load_run
 from airscene.training.checkpoints import read_checkpoint
 
 SCENES = "--scenes.canvas 16 16 --scenes.size 9 --scenes.train-size 64 --scenes.test-size 32"
@@ -251,11 +253,17 @@ def test_resume_and_overwrite_exclude_each_other(run):
     assert tree(run) == before
 
 
-def test_a_run_stopped_by_time_is_resumed_without_naming_its_settings(trained, tmp_path):
+def test_a_run_stopped_early_says_so_and_is_resumed_without_naming_its_settings(
+    trained, picture, tmp_path, ctrl_c_after
+):
     out = tmp_path / "run"
-    answer = call("train", "--out", out, *TINY, "--max-minutes", 0)
-    assert answer.code == 0 and answer.out.startswith("stopped: --max-minutes 0 are over\n")
-    assert read_checkpoint(out / "checkpoint.safetensors")[1].step == 1
+    with ctrl_c_after(2):
+        answer = call("train", "--out", out, *TINY)
+    assert answer.code == 130 and answer.out.startswith("interrupted\nsaved; counts are not to be")
+    assert read_checkpoint(out / "checkpoint.safetensors")[1].step == 2
+    answer = call("infer", out, picture, "--out", tmp_path / "found.jsonl")
+    assert answer.code == 0 and "stopped at 33% of its schedule; counts are not" in answer.err
+    assert f"airscene train --resume --out {out}" in answer.err
     assert call("train", "--out", out, "--resume").out.startswith("done: 6 iterations\n")
     assert_same_weights(out, trained[0])
 
@@ -319,9 +327,9 @@ def test_a_folder_of_colour_images_is_trained_on(tmp_path):
 
 
 def test_scenes_from_a_file_bring_their_truth(tmp_path, monkeypatch):
-    config = cli.PRESETS["digits"]
+    config = PRESETS["digits"]
     small = replace(config.scenes, canvas=(16, 16), size=9.0, train_size=20)
-    monkeypatch.setitem(cli.PRESETS, "digits", replace(config, scenes=small))
+    monkeypatch.setitem(PRESETS, "digits", replace(config, scenes=small))
     file = tmp_path / "scenes.npz"
     answer = call("data", "digits", "--out", file, "--seed", 3)
     assert answer.code == 0 and answer.out == f"20 scenes: {file}\n"
@@ -338,9 +346,9 @@ def test_scenes_from_a_file_bring_their_truth(tmp_path, monkeypatch):
 
 
 def test_the_same_seed_writes_the_same_scenes(tmp_path, monkeypatch):
-    config = cli.PRESETS["digits"]
+    config = PRESETS["digits"]
     monkeypatch.setitem(
-        cli.PRESETS, "digits", replace(config, scenes=replace(config.scenes, test_size=20))
+        PRESETS, "digits", replace(config, scenes=replace(config.scenes, test_size=20))
     )
     for name, seed in (("a", 3), ("b", 3), ("c", 4)):
         call("data", "digits", "--out", tmp_path / f"{name}.npz", "--split", "test", "--seed", seed)
@@ -520,13 +528,12 @@ def test_label_images_tell_which_object_a_pixel_shows(run, tmp_path, monkeypatch
     find(monkeypatch, boxes)
     for name, shape in (("a.png", (16, 16)), ("b.png", (48, 32, 3))):
         save(tmp_path / "mine" / name, shape)
-    flags = ["--out", tmp_path / "y", "--masks", tmp_path / "labels", "--overlay", tmp_path / "o"]
+    flags = ["--out", tmp_path / "y", "--labels", tmp_path / "labels", "--overlay", tmp_path / "o"]
     assert call("infer", run, tmp_path / "mine", *flags).code == 0
-    names = ["00000-a-0.png", "00001-b-0.png"]
+    names = ["00000-a-0.tif", "00001-b-0.tif"]
     assert sorted(path.name for path in (tmp_path / "labels").iterdir()) == names
-    with Image.open(tmp_path / "labels" / names[1]) as picture:
-        assert picture.mode == "I;16" and picture.size == (32, 48)
-        labels = np.asarray(picture)
+    labels = tifffile.imread(tmp_path / "labels" / names[1])
+    assert labels.dtype == np.uint16 and labels.shape == (48, 32)
     expected = np.zeros((48, 32), int)
     expected[12:36, 4:16], expected[:, 18:] = 1, 2
     assert np.array_equal(labels, expected)
@@ -534,32 +541,24 @@ def test_label_images_tell_which_object_a_pixel_shows(run, tmp_path, monkeypatch
 
 def test_label_images_of_a_trained_model_fit_its_predictions(run, tmp_path):
     save(tmp_path / "a.png", (20, 30))
-    flags = ["--out", tmp_path / "y", "--masks", tmp_path / "labels"]
+    flags = ["--out", tmp_path / "y", "--labels", tmp_path / "labels"]
     assert call("infer", run, tmp_path / "a.png", *flags).code == 0
-    labels = np.asarray(Image.open(tmp_path / "labels" / "00000-a-0.png"))
+    labels = tifffile.imread(tmp_path / "labels" / "00000-a-0.tif")
     assert labels.shape == (20, 30) and labels.max() <= rows_of(tmp_path / "y")[0]["count"]
 
 
-@pytest.mark.parametrize("flag", ["--overlay", "--masks"])
-def test_no_picture_is_written_over_one_that_is_read(run, tmp_path, flag):
+@pytest.mark.parametrize(("flag", "ending"), [("--overlay", "png"), ("--labels", "tif")])
+def test_no_picture_is_written_over_one_that_is_read(run, tmp_path, flag, ending):
     """An earlier picture of the same image lies in the folder, and is read as an image too."""
     folder = tmp_path / "mine"
-    save(folder / "00000-a-0.png", (16, 16))
+    save(folder / f"00000-a-0.{ending}", (16, 16))
     save(tmp_path / "a.png", (16, 16))
     before = tree(folder)
     paths = [tmp_path / "a.png", folder]
     answer = call("infer", run, *paths, "--out", tmp_path / "y", flag, folder)
     assert answer.code == 2 and not (tmp_path / "y").exists() and tree(folder) == before
-    told = f"airscene: {flag} {folder} would write over 00000-a-0.png, which is read"
+    told = f"airscene: {flag} {folder} would write over 00000-a-0.{ending}, which is read"
     assert answer.err.splitlines()[-1].startswith(told)
-
-
-def test_overlays_and_label_images_need_folders_of_their_own(run, tmp_path):
-    save(tmp_path / "a.png", (16, 16))
-    folders = ["--overlay", tmp_path / "o", "--masks", tmp_path / "b" / ".." / "o"]
-    answer = call("infer", run, tmp_path / "a.png", "--out", tmp_path / "y", *folders)
-    assert answer.code == 2 and "is the folder of --overlay; name another one" in answer.err
-    assert not (tmp_path / "o").exists() and not (tmp_path / "y").exists()
 
 
 def test_an_unreadable_file_is_left_out_with_a_note(run, tmp_path):
@@ -694,7 +693,7 @@ MISTAKES = {
     "train --out NEW --model.steps 0": ["--model.steps is 0"],
     "train --out NEW --scenes.canvas 8 8": ["--scenes.canvas is (8, 8)", "enlarge it"],
     "train --out NEW --seed -1": ["--seed is -1", "between 0 and 4,294,967,295"],
-    "train --out NEW --max-minutes -1": ["--max-minutes is -1", "must not be negative"],
+    "train --out NEW --max-minutes -1": ["--max-minutes is -1", "must be above 0"],
     "train --out NEW --estimator magic": ["--estimator magic", "enumerate, reinforce"],
     "train --out NEW --estimator vimco --estimation.samples 1": [
         "--estimation.samples is 1",
@@ -856,13 +855,25 @@ def test_ctrl_c_saves_and_tells_how_to_go_on(tmp_path):
     finally:
         process.kill()
     assert process.returncode == 130
-    assert printed == f"interrupted\nsaved; go on with: airscene train --resume --out {out}\n"
+    go_on = f"go on with: airscene train --resume --out {out}"
+    assert printed == f"interrupted\nsaved; {EARLY}; {go_on}\n"
     assert complaint == ""
     step = read_checkpoint(out / "checkpoint.safetensors")[1].step
     assert step >= 2
-    answer = call("train", "--resume", "--out", out, "--max-minutes", 0)
-    assert answer.code == 0 and answer.out.startswith("stopped: --max-minutes 0 are over")
+    answer = call("train", "--resume", "--out", out, "--max-minutes", 1e-9)
+    assert answer.code == 2 and "has trained for" in answer.err and "give more" in answer.err
     assert read_checkpoint(out / "checkpoint.safetensors")[1].step == step
+
+
+def test_the_whole_schedule_fits_into_max_minutes(tmp_path):
+    out, long = tmp_path / "run", ["--training.iterations", 100_000_000]
+    answer = call("train", "--out", out, *TINY, *long, "--max-minutes", 0.02)
+    assert answer.code == 0
+    step = read_checkpoint(out / "checkpoint.safetensors")[1].step
+    assert answer.out.startswith(f"done: {step} iterations in place of 100000000\n")
+    last = json.loads((out / "metrics.jsonl").read_text().splitlines()[-1])
+    assert last["step"] == step and 1 <= last["prior_odds"] < 3
+    assert "not to be trusted" not in call("report", out).err
 
 
 def test_ctrl_c_while_the_program_starts_ends_quietly(monkeypatch):

@@ -2,13 +2,14 @@
 
 import pytest
 import torch
-from torch.distributions import Normal
+from torch.distributions import MultivariateNormal, Normal
 
 from airscene import layers
 from airscene.compositors import COMPOSITORS, Composition, Layers
 from airscene.counts import all_presences
+from airscene.likelihoods import LIKELIHOODS, LOOSE, Independent
 
-B, N, C, H, W, P, Q = 3, 4, 2, 12, 14, 5, 6
+B, N, C, H, W, P, Q = 3, 4, 2, 12, 14, 7, 8
 SIGMA = 0.3
 
 pytestmark = pytest.mark.usefixtures("double")
@@ -19,12 +20,23 @@ def compositor(request):
     return COMPOSITORS[request.param]
 
 
+@pytest.fixture(params=[("independent", 0.0), ("correlated", 1.0), ("correlated", 0.3)])
+def likelihood(request):
+    likelihood = LIKELIHOODS[request.param[0]]()
+    likelihood.correlate(request.param[1])
+    return likelihood
+
+
 @pytest.fixture(params=["patches", "wide"])
-def scene(request, compositor) -> Composition:
-    """Layers that lie over each other, on a background, all with gradients."""
+def scene(request, compositor, likelihood) -> Composition:
+    """Layers that lie over each other, on a background, all with gradients.
+
+    Patches are larger than what is painted, as those of models are.
+    """
     torch.manual_seed(0)
     corner = torch.stack([torch.randint(H - P + 1, (B, N)), torch.randint(W - Q + 1, (B, N))], -1)
-    opacity, paint = torch.rand(B, N, 1, P, Q), torch.rand(B, N, C, P, Q)
+    opacity, paint = torch.rand(B, N, 1, P - 2, Q - 2), torch.rand(B, N, C, P - 2, Q - 2)
+    opacity, paint = (torch.nn.functional.pad(part, (1, 1, 1, 1)) for part in (opacity, paint))
     if request.param == "wide":
         opacity, paint = (layers.lift(part, corner, (H, W)) for part in (opacity, paint))
         corner = torch.zeros_like(corner)
@@ -32,7 +44,24 @@ def scene(request, compositor) -> Composition:
     objects = Layers(
         paint.requires_grad_(), opacity.requires_grad_() if compositor.opaque else None, corner
     )
-    return Composition(image, background.requires_grad_(), objects, compositor, torch.tensor(SIGMA))
+    background.requires_grad_()
+    return Composition(image, background, objects, compositor, torch.tensor(SIGMA), likelihood)
+
+
+def precision_of(scene: Composition) -> torch.Tensor:
+    """The inverse covariance of a channel's pixels, pair by pair of neighbours, (H W, H W)."""
+    if isinstance(scene.likelihood, Independent):
+        return torch.eye(H * W) / SIGMA**2
+    precision, number = LOOSE**2 * torch.eye(H * W), torch.arange(H * W).view(H, W)
+    share = float(scene.likelihood.share)
+    pairs = [(number[:, 1:], number[:, :-1]), (number[1:], number[:-1])]
+    for one, other in pairs:
+        for i, j in zip(one.flatten(), other.flatten(), strict=True):
+            precision[i, i] += 1
+            precision[j, j] += 1
+            precision[i, j] -= 1
+            precision[j, i] -= 1
+    return (share * precision + (1 - share) * torch.eye(H * W)) / SIGMA**2
 
 
 def written_out(scene: Composition, presence: torch.Tensor) -> torch.Tensor:
@@ -51,7 +80,9 @@ def written_out(scene: Composition, presence: torch.Tensor) -> torch.Tensor:
 
 
 def density(scene: Composition, presence: torch.Tensor) -> torch.Tensor:
-    return Normal(written_out(scene, presence), SIGMA).log_prob(scene.image).sum((1, 2, 3))
+    left = (scene.image - written_out(scene, presence)).flatten(2)
+    each = MultivariateNormal(torch.zeros(H * W), precision_matrix=precision_of(scene))
+    return each.log_prob(left).sum(1)
 
 
 def test_a_pixel_shows_a_layer_with_its_posterior_probability(scene):
@@ -63,14 +94,15 @@ def test_a_pixel_shows_a_layer_with_its_posterior_probability(scene):
         layers.lift(part.detach(), scene.objects.corner, (H, W))
         for part in (scene.objects.opacity, scene.objects.paint)
     )
+    spread = precision_of(scene).inverse().diagonal().mean().sqrt()
     seen, parts = torch.ones(B, 1, H, W), []
     for k in range(N):
         share = seen * presence[:, k, None, None, None] * opacity[:, k]
         colour = paint[:, k] / opacity[:, k].clamp(min=1e-12)
-        density = Normal(colour, SIGMA).log_prob(scene.image).sum(1, keepdim=True).exp()
+        density = Normal(colour, spread).log_prob(scene.image).sum(1, keepdim=True).exp()
         parts.append(share * density)
         seen = seen * (1 - presence[:, k, None, None, None] * opacity[:, k])
-    density = Normal(scene.background, SIGMA).log_prob(scene.image).sum(1, keepdim=True).exp()
+    density = Normal(scene.background, spread).log_prob(scene.image).sum(1, keepdim=True).exp()
     expected = torch.cat([seen * density, *parts], 1)
     expected = expected / expected.sum(1, keepdim=True)
     torch.testing.assert_close(scene.shares(presence).detach(), expected.detach())
@@ -111,13 +143,18 @@ def inputs(scene: Composition) -> list[torch.Tensor]:
     return found if scene.objects.opacity is None else [*found, scene.objects.opacity]
 
 
+def of_what_is_painted(slopes, by) -> list[torch.Tensor]:
+    """Slopes without those by the empty border of patches, through which no gradient passes."""
+    return [slope * (value != 0) for slope, value in zip(slopes, by, strict=True)]
+
+
 def assert_alike(found, expected, by) -> None:
     torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-10)
     weight = torch.randn_like(found)
-    slopes = (
-        torch.autograd.grad((value * weight).sum(), by, retain_graph=True)
+    slopes = [
+        of_what_is_painted(torch.autograd.grad((value * weight).sum(), by, retain_graph=True), by)
         for value in (found, expected)
-    )
+    ]
     torch.testing.assert_close(*slopes, rtol=1e-10, atol=1e-10)
 
 
@@ -140,7 +177,8 @@ def test_second_derivatives_are_those_of_a_canvas_written_out(scene):
     slopes = []
     for value in (scene.log_likelihood(presence), density(scene, presence)):
         (slope,) = torch.autograd.grad(value.sum(), presence, create_graph=True)
-        slopes.append(torch.autograd.grad(slope.square().sum(), by, retain_graph=True))
+        second = torch.autograd.grad(slope.square().sum(), by, retain_graph=True)
+        slopes.append(of_what_is_painted(second, by))
     torch.testing.assert_close(*slopes, rtol=1e-8, atol=1e-8)
 
 
@@ -202,7 +240,7 @@ def test_a_patch_lies_on_the_canvas_and_around_its_window_where_that_does(window
 
 def test_what_was_put_is_cut_again_and_nothing_else_changes():
     canvas, patch = torch.rand(B, C, H, W), torch.rand(B, C, P, Q)
-    corner = torch.tensor([[0, 0], [7, 8], [3, 5]])
+    corner = torch.tensor([[0, 0], [5, 6], [3, 5]])
     before = canvas.clone()
     layers.put(canvas, corner, patch)
     assert torch.equal(layers.cut(canvas, corner, (P, Q)), patch)

@@ -16,6 +16,7 @@ from airscene.ranges import flag_of
 
 AIR, DAIR, DRAW = PRESETS["digits"], PRESETS["dair"], PRESETS["draw"]
 OBJECT = PRESETS["object3d"]
+WAKING = replace(OBJECT, model=replace(OBJECT.model, dream=0.0, wake=1.0))
 WHOLE = PRESETS["whole"]
 FRESH = replace(AIR, training=replace(AIR.training, fresh=True))
 BERNOULLI = replace(DRAW, model=replace(DRAW.model, likelihood="bernoulli"))
@@ -48,13 +49,16 @@ CASES = [
     ("--model.channels", DRAW, True, "that of the pictures", None, False),
     ("--training.fresh", AIR, True, "no scenes are composed", AIR, False),
     ("--training.no-fresh", AIR, True, "no scenes are composed", AIR, False),
-    ("--training.prior-odds", DRAW, False, "DRAW infers no count", AIR, True),
-    ("--training.prior-odds", OBJECT, False, "rendered scene infers no count", AIR, True),
+    ("--training.prior-odds", DRAW, False, "DRAW takes neither estimator", AIR, True),
+    ("--training.prior-odds", OBJECT, False, "rendered scene takes neither estimator", AIR, True),
     ("--training.sigma-factor", DRAW, False, "DRAW has one sigma throughout", OBJECT, True),
-    ("--scenes.source", OBJECT, False, "hold one object each", AIR, False),
-    ("--scenes.counts", OBJECT, False, "hold one object each", AIR, False),
-    ("--estimator", DRAW, True, "DRAW infers no count", VIMCO, True),
-    ("--estimation.samples", DRAW, False, "DRAW infers no count", VIMCO, False),
+    ("--model.particles", OBJECT, False, "reweighted wake-sleep takes no part", WAKING, True),
+    ("--model.dreams", WAKING, False, "dreams take no part", OBJECT, True),
+    ("--model.samples", WAKING, True, "the bound takes no part", OBJECT, False),
+    ("--scenes.source", OBJECT, False, "drawn by the renderer", AIR, False),
+    ("--scenes.counts", OBJECT, False, "drawn by the renderer", AIR, False),
+    ("--estimator", DRAW, True, "DRAW takes neither estimator", VIMCO, True),
+    ("--estimation.samples", DRAW, False, "DRAW takes neither estimator", VIMCO, False),
     ("--estimation.samples", CONCRETE, False, "--estimator vimco, iwae, rws alone", VIMCO, False),
     ("--estimation.temperature", AIR, False, "--estimator concrete alone", CONCRETE, False),
     ("--estimation.straight-through", NVIL, False, "concrete alone", CONCRETE, False),
@@ -92,6 +96,9 @@ def named(flag: str) -> str:
     return flag.replace(".no-", ".")
 
 
+NO_ESTIMATOR = "draw", "autoencoder", "object3d", "table3d"
+
+
 @pytest.mark.parametrize("has_data", [False, True])
 @pytest.mark.parametrize("name", PRESETS)
 def test_flags_that_matter_pass_together(name, has_data):
@@ -104,10 +111,11 @@ def test_flags_that_matter_pass_together(name, has_data):
     idle |= {"--scenes.contrast", "--scenes.visible"}
     idle |= set() if BACKDROPS[config.scenes.backdrop].has_level else {"--scenes.background"}
     idle |= {"--scenes.", "--training.fresh"} if has_data else set()
-    idle |= {"--estimator", "--training.prior-odds"} if name in ("draw", "object3d") else set()
-    idle |= {"--training.sigma-factor"} if name == "draw" else set()
+    idle |= {"--estimator", "--training.prior-odds"} if name in NO_ESTIMATOR else set()
+    idle |= {"--training.sigma-factor"} if name in ("draw", "autoencoder", "table3d") else set()
+    idle |= {"--model.settled"} if has_data else set()
     drawn = {flag_of("--scenes.", field.name) for field in fields(config.scenes)}
-    idle |= drawn - {"--scenes.canvas"} if name == "object3d" else set()
+    idle |= drawn - {"--scenes.canvas"} if name in ("object3d", "table3d") else set()
     idle |= {"--estimator"} if name == "whole" else set()
     idle |= {f"--model.{name}".replace("_", "-") for name in config.model.idle()}
     check_effects(config, frozenset(f for f in flags if not f.startswith(tuple(idle))), has_data)

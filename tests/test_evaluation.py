@@ -1,6 +1,7 @@
 import json
 import math
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ from airscene import evaluation
 from airscene.data import Scenes
 from airscene.detections import Detections, detect
 from airscene.estimators import expected_bound
-from airscene.evaluation import agreement, counted, elbo, evaluate, validate
+from airscene.evaluation import affordable_scenes, agreement, counted, elbo, evaluate, validate
 from airscene.seeds import Purpose, global_stream
 
 ALWAYS = {
@@ -17,6 +18,7 @@ ALWAYS = {
     "images_per_second",
 }  # fmt: skip
 COUNTS = {"count_accuracy", "count_confusion", "count_mean_absolute_error"}
+SECONDS = (601.0, 599.0, 0.0)  # 400 scenes need 600: each 5 passes and, as do 400, 10 of the bound
 BOXES = {"box_mean_iou", "box_f1", "box_ap50"}
 
 
@@ -173,3 +175,10 @@ def test_a_validation_counts_where_there_is_a_truth(tiny_air):
     unknown = Scenes(known.image)
     assert {*validate(tiny_air, known)} == {"elbo", "count_accuracy"}
     assert {*validate(tiny_air, unknown)} == {"elbo"}
+
+
+def test_as_many_scenes_are_evaluated_as_there_is_time_for(tiny_air, monkeypatch):
+    scenes, clock = scenes_of(400), iter([0.0, 5.0] * 3)  # 50 scenes in 5 seconds: 0.1 each
+    monkeypatch.setattr(evaluation, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
+    costs = [(seconds, affordable_scenes(tiny_air, scenes, 10, seconds)) for seconds in SECONDS]
+    assert costs == [*zip(SECONDS, (400, 200, 50), strict=True)]

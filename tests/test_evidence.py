@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from airscene.errors import UserError
 from airscene.evidence import object_energy, sigma_of
+from airscene.likelihoods import LOOSE, Correlated
 from airscene.models.air import AIRConfig
 
 SIDE = 12.0
@@ -41,6 +42,11 @@ def test_noise_and_a_level_do_not_count():
     pictures = squares((10, 10), (40, 30)).expand(50, -1, -1, -1)
     noisy = 0.3 + 0.5 * pictures + 0.1 * torch.randn(50, 1, 60, 60)
     assert object_energy(noisy, SIDE) == pytest.approx(81 / 4, rel=0.2)
+
+
+def test_of_neighbours_that_scatter_together_the_edges_count():
+    found = object_energy(squares((20, 20)), SIDE, Correlated())
+    assert found == pytest.approx(4 * 9 + LOOSE**2 * 81, rel=1e-5)
 
 
 def test_colours_add_up():

@@ -26,9 +26,9 @@ from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from airscene import cli
 from airscene.cli import COMMANDS, main
 from airscene.config import Config
+from airscene.presets import PRESETS
 
 SCENES = "--scenes.canvas 12 12 --scenes.size 9 --scenes.train-size 16 --scenes.test-size 8"
 SHORT = (
@@ -434,7 +434,7 @@ def flags_of(kind: type, prefix: str = "--") -> list[str]:
             flags += flags_of(hint, "--" if hint is Config else f"{prefix}{name}.")
         else:
             flags.append(f"{prefix}{name}".replace("_", "-"))
-    models = [cli.PRESETS[preset].model for preset in MODELS] if kind is Config else []
+    models = [PRESETS[preset].model for preset in MODELS] if kind is Config else []
     for model in models:
         flags += [f"--model.{field.name}".replace("_", "-") for field in dataclasses.fields(model)]
     return flags
@@ -475,7 +475,7 @@ def test_a_hostile_flag_is_refused_or_does_no_harm(runs, tmp_path, monkeypatch, 
     flags = [
         flag
         for flag in flags_of(COMMANDS[command])
-        if flag not in ("--out", "--overlay", "--masks")
+        if flag not in ("--out", "--overlay", "--labels")
     ]
     flag = flags[rng.integers(len(flags))]
     value = VALUES_OF_FLAGS[rng.integers(len(VALUES_OF_FLAGS))]

@@ -56,14 +56,13 @@ def test_there_is_one_box_and_one_score_for_each_counted_object(rows):
 def test_label_images_have_16_bits_and_the_size_of_the_image():
     found = replace(one_found([0, 0, 6, 4]), masks=torch.zeros(1, 4, 6, dtype=torch.int16))
     found.masks[0, 1, 2] = 300
-    (picture,) = label_images(one_image(12, 8), found)
-    labels = np.asarray(picture)
+    (labels,) = label_images(one_image(12, 8), found)
     assert labels.shape == (8, 12) and labels.dtype == np.uint16
     assert (labels == 300).sum() == 4 and (labels[2:4, 4:6] == 300).all()
 
 
 def test_label_images_of_a_model_that_has_none_are_refused():
-    with pytest.raises(UserError, match="--masks: this model cannot tell"):
+    with pytest.raises(UserError, match="--labels: this model cannot tell"):
         label_images(one_image(), one_found([0, 0, 6, 4]))
 
 

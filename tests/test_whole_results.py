@@ -1,6 +1,7 @@
 """Results of whole pictures, read back by the programs that people use."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,8 @@ from airscene.data.whole import WholePicture
 from airscene.labelling import Labelled, count_probs, label
 from airscene.models.objects import Objects
 from airscene.networks import normal
-from airscene.whole_results import Found, Targets, open_writer
+from airscene.predictions import save_labels
+from airscene.whole_results import COLOURS, Found, Targets, open_writer, overlay
 
 HEIGHT, WIDTH = 30, 40
 
@@ -83,6 +85,17 @@ def test_borders_are_those_of_the_picture_at_its_own_size():
     assert result.boxes.tolist() == [[10, 7, 23, 20]] and result.labels.sum() == 13**2
 
 
+def test_a_blurred_object_reaches_to_the_foot_of_its_edge_and_a_sharp_one_to_the_middle():
+    y, x = np.mgrid[:40, :40] + 0.5
+    away = np.hypot(y - 20, x - 20)
+    widths = []
+    for blur in (0.3, 2.0):
+        picture = 1 / (1 + np.exp((away - 10) / blur))  # half of it at a radius of 10
+        result = label(picture, objects(torch.ones(1, 36, 36), [[2, 2]], [1.0]), (40, 40))
+        widths.append(float(result.boxes[0, 2] - result.boxes[0, 0]))
+    assert widths == [20, 28]  # a blurred disc is above 0.15 of what is bright to a radius of 13.8
+
+
 def test_the_number_of_objects_has_the_distribution_of_independent_presences():
     scores = np.array([0.9, 0.6, 0.3])
     expected = np.zeros(4)
@@ -127,6 +140,31 @@ def test_programs_read_what_is_written(found, tmp_path):
         assert shown.size == (WIDTH, HEIGHT)
 
 
+def test_codes_are_written_where_they_are_asked_for(found, tmp_path):
+    codes = np.array([[0.5, -1.25, 3.0], [0.0, 2.0, 1e-5]], np.float32)
+    found = replace(found, objects=replace(found.objects, codes=codes))
+    plain = Targets(tmp_path / "plain.jsonl", tmp_path / "plain.csv")
+    asked = Targets(tmp_path / "found.jsonl", tmp_path / "table.csv", features=True)
+    for targets in (plain, asked):
+        with open_writer(targets) as writer:
+            writer.write(replace(found, objects=replace(_nothing(), codes=codes[:0])))
+            writer.write(found)
+    one, other = (json.loads(t.lines.read_text().splitlines()[1]) for t in (plain, asked))
+    assert other["features"] == [[0.5, -1.25, 3.0], [0.0, 2.0, 0.0]]
+    assert {k: v for k, v in other.items() if k != "features"} == one and "features" not in one
+    table = pd.read_csv(asked.table)
+    columns = ["feature_0", "feature_1", "feature_2"]
+    assert table[columns].to_numpy() == pytest.approx(codes, abs=1e-4)
+    assert table.drop(columns=columns).equals(pd.read_csv(plain.table))
+
+
+def test_overlays_are_the_same_however_many_rows_are_drawn_at_a_time(found, monkeypatch):
+    whole = np.asarray(overlay(found))
+    assert (whole[4, 6] == COLOURS[1]).all() and (whole[8, 10] != COLOURS[1]).any()
+    monkeypatch.setattr("airscene.whole_results.STRIP", 7)
+    assert np.array_equal(np.asarray(overlay(found)), whole)
+
+
 def test_nothing_is_left_of_lines_that_could_not_be_finished(found, tmp_path):
     with pytest.raises(RuntimeError), open_writer(Targets(tmp_path / "found.jsonl")) as writer:
         writer.write(found)
@@ -135,8 +173,6 @@ def test_nothing_is_left_of_lines_that_could_not_be_finished(found, tmp_path):
 
 
 def test_more_objects_than_16_bits_hold_are_labelled_by_32(tmp_path):
-    from airscene.whole_results import save_labels
-
     save_labels(np.array([[0, 70_000]], np.int32), tmp_path / "many.tif")
     assert tifffile.imread(tmp_path / "many.tif").tolist() == [[0, 70_000]]
 

@@ -21,7 +21,7 @@ m is the presence of each layer. Between 0 and 1 it dims the layer, or makes it 
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal
 
@@ -30,6 +30,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from airscene import layers
+from airscene.likelihoods import Independent, Likelihood
 from airscene.spatial import INK, brightest
 
 CLEAREST = 1e-6  # opacity that divides paint at least
@@ -61,10 +62,15 @@ class Layers:
             torch.cat([part.corner for part in parts], 1),
         )
 
-    def map(self, change: Callable[[Tensor], Tensor]) -> "Layers":
-        """The same function of each of the tensors."""
-        opacity = None if self.opacity is None else change(self.opacity)
-        return Layers(change(self.paint), opacity, change(self.corner))
+    def map(self, change: Callable[..., Tensor], *others: "Layers") -> "Layers":
+        """The same function of each of the tensors, and of those of other layers of the kind."""
+        every = (self, *others)
+        opacities = [layers.opacity for layers in every if layers.opacity is not None]
+        return Layers(
+            change(*(layers.paint for layers in every)),
+            change(*opacities) if opacities else None,
+            change(*(layers.corner for layers in every)),
+        )
 
 
 class Compositor:
@@ -159,7 +165,8 @@ class Composition:
         background: shape (B, C, H, W).
         objects: the layers.
         compositor: how they are put together.
-        sigma: standard deviation of a pixel around the canvas, a scalar.
+        sigma: of the likelihood, a scalar.
+        likelihood: how pixels scatter around the canvas.
     """
 
     image: Float[Tensor, "batch channels height width"]
@@ -167,6 +174,7 @@ class Composition:
     objects: Layers
     compositor: Compositor
     sigma: Float[Tensor, ""]
+    likelihood: Likelihood = field(default_factory=Independent)
 
     @cached_property
     def log_likelihoods(self) -> Float[Tensor, "counts batch"]:
@@ -208,7 +216,8 @@ class Composition:
         shares = self.compositor.shares(self.objects, presence, layers.size_of(self.image))
         if self.objects.opacity is None:
             return shares
-        return (shares.log() - self._distances() / (2 * self.sigma.square())).softmax(1)
+        spread = self.sigma.square() * self.likelihood.variance(*layers.size_of(self.image))
+        return (shares.log() - self._distances() / (2 * spread)).softmax(1)
 
     def _repeated(self, times: int) -> "Composition":
         """All scenes again and again, so that each of them can have several masks."""
@@ -231,12 +240,15 @@ class Composition:
         return (self.image.unsqueeze(1) - parts).square().sum(2)
 
     def _errors(self, presence: Float[Tensor, "batch steps"]) -> Float[Tensor, "batch counts"]:
-        """‖x - canvas‖² of the present ones among the first n objects, n = 0..N, (B, N + 1)."""
+        """‖W (x - canvas)‖² of the present ones among the first n objects, (B, N + 1)."""
         with torch.autocast(self.image.device.type, enabled=False):  # sums of many squares
             changes = self.compositor.changes(self.objects, self.background, presence)
             residual = self.image - self.background
+            residual, changes = self.likelihood(residual), self.likelihood(changes)
             return layers.squared_errors(residual, changes, self.objects.corner)
 
     def _gaussian(self, errors: Tensor) -> Tensor:
-        constant = (self.sigma * math.sqrt(2 * math.pi)).log() * self.image[0].numel()
-        return -errors / (2 * self.sigma.square()) - constant
+        channels, *size = self.image.shape[1:]
+        constant = (self.sigma * math.sqrt(2 * math.pi)).log() * channels * math.prod(size)
+        volume = channels * self.likelihood.log_volume(*size)
+        return -errors / (2 * self.sigma.square()) - constant + volume

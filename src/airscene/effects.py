@@ -34,12 +34,6 @@ class Rule:
         )
 
 
-def _infers_objects(config: Config) -> bool:
-    """Whether the kind of model infers objects, be it their boxes or their poses."""
-    kind = kind_of(config.model)
-    return kind.detect is not None or kind.place is not None
-
-
 def _unread(setting: str) -> Rule:
     """The rule of a setting that the chosen estimator does not read."""
     readers = [name for name, read in SETTINGS.items() if setting in read]
@@ -53,7 +47,7 @@ def _unread(setting: str) -> Rule:
 RULES = (
     Rule(
         lambda config, has_data: has_data,
-        ("--scenes.",),
+        ("--scenes.", "--model.settled"),
         "with --data no scenes are composed; leave it out",
     ),
     Rule(
@@ -119,10 +113,11 @@ RULES = (
     Rule(
         lambda config, has_data: kind_of(config.model).detect is None,
         ("--estimator", "--estimation.", "--training.prior-odds"),
-        "{model} infers no count; leave it out or name a preset of AIR or DAIR",
+        "{model} takes neither estimator nor odds of a count; leave it out or name a preset of AIR "
+        "or DAIR",
     ),
     Rule(
-        lambda config, has_data: not _infers_objects(config),
+        lambda config, has_data: not kind_of(config.model).anneals,
         ("--training.sigma-factor",),
         "{model} has one sigma throughout; leave it out or name a preset of AIR or DAIR",
     ),
@@ -133,7 +128,7 @@ RULES = (
             for field in fields(SceneConfig)
             if field.name not in ("canvas", "train_size", "test_size")
         ),
-        "scenes of the preset object3d hold one object each, in colour; leave it out",
+        "scenes of {model} are drawn by the renderer that the model is given; leave it out",
     ),
     Rule(
         lambda config, has_data: kind_of(config.model).whole,

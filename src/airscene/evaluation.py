@@ -15,6 +15,8 @@ from airscene.passes import costly_scenes, inference_batch
 from airscene.seeds import Purpose, global_stream
 
 BATCH = 256
+TRIED = 50  # scenes that the time of an evaluation is estimated from, and the fewest it is over
+PASSES = 5  # of the model that a scene costs besides the bound of many samples, about
 
 
 def evaluate(
@@ -46,6 +48,24 @@ def evaluate(
         "bound_scenes": min(bound_scenes, len(scenes)),
         **speed,
     }
+
+
+def affordable_scenes(model: Model, scenes: Scenes, samples: int, seconds: float) -> int:
+    """How many scenes can be evaluated in some time, by how long a pass over a few takes.
+
+    Args:
+        model: a trained model.
+        scenes: what there is to evaluate on.
+        samples: importance samples of the tighter bound.
+        seconds: that the evaluation may take, about.
+    """
+    started = time.perf_counter()
+    elbo(model, scenes[:TRIED].pixels())
+    each = (time.perf_counter() - started) / min(TRIED, len(scenes))
+    bounded, number = costly_scenes(model.config, model.config.steps), len(scenes)
+    while number > TRIED and each * (PASSES * number + samples * min(number, bounded)) > seconds:
+        number = max(TRIED, number // 2)
+    return number
 
 
 def validate(model: Model, scenes: Scenes) -> dict[str, float]:

@@ -20,6 +20,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from airscene.errors import UserError
+from airscene.likelihoods import Independent, Likelihood
 
 PICTURES = 500  # that E is estimated from, the first ones; more change it by a few per cent
 CROWDED = 0.1  # quantile of the energy over a picture at which there is no object
@@ -30,17 +31,23 @@ LEAST_SIGMA, MOST_SIGMA = 1e-3, 1e3
 FAINTEST = 1e-6  # energy below which pictures show nothing
 
 
-def object_energy(images: Float[Tensor, "batch channels height width"], side: float) -> float:
+def object_energy(
+    images: Float[Tensor, "batch channels height width"],
+    side: float,
+    likelihood: Likelihood | None = None,
+) -> float:
     """The squared intensity of a typical object against what lies behind it, summed over pixels.
 
     The energy of a place is that of all pixels in a square around it, which differ from their
     picture's median. Objects are at the peaks of this energy, each less what there is at places
     without objects, such as noise or texture. The median over all peaks is returned.
+    What is squared are the values that a likelihood takes for independent.
 
     Args:
         images: images in [0, 1], shape (M, C, H, W).
         side: of an object's window, in pixels. Of objects larger than half of the picture, the
             energy of a square of half its side is taken.
+        likelihood: how pixels scatter around what is painted; each on its own unless given.
 
     Returns:
         E >= 0; it is 0 for pictures without any contrast.
@@ -50,7 +57,9 @@ def object_energy(images: Float[Tensor, "batch channels height width"], side: fl
     >>> object_energy(image, 8.0), object_energy(1 - image, 8.0), object_energy(image / 2, 8.0)
     (36.0, 36.0, 9.0)
     """
-    parts = [_peaks(part, side) for part in images[:PICTURES].split(50)]
+    parts = [
+        _peaks(part, side, likelihood or Independent()) for part in images[:PICTURES].split(50)
+    ]
     peaks = torch.cat([values.flatten() for values in parts])
     strongest = torch.cat([values.amax(1) for values in parts]).quantile(STRONGEST)
     found = peaks[peaks > PEAK * strongest]
@@ -58,7 +67,10 @@ def object_energy(images: Float[Tensor, "batch channels height width"], side: fl
 
 
 def choose_sigma(
-    images: Float[Tensor, "batch channels height width"], side: float, evidence: float
+    images: Float[Tensor, "batch channels height width"],
+    side: float,
+    evidence: float,
+    likelihood: Likelihood | None = None,
 ) -> float:
     """The σ at which a typical object of these images gives this evidence.
 
@@ -66,6 +78,7 @@ def choose_sigma(
         images: images in [0, 1], shape (M, C, H, W).
         side: of an object's window, in pixels.
         evidence: in nats, above 0.
+        likelihood: how pixels scatter around what is painted; each on its own unless given.
 
     Returns:
         Between `LEAST_SIGMA` and `MOST_SIGMA`.
@@ -73,7 +86,7 @@ def choose_sigma(
     Raises:
         UserError: the images have no contrast.
     """
-    energy = object_energy(images, side)
+    energy = object_energy(images, side, likelihood)
     if energy == 0:
         raise UserError(
             "the pictures have no contrast, so that nothing can be found in them; give others, "
@@ -96,10 +109,10 @@ def sigma_of(energy: float, evidence: float) -> float:
     return float(f"{sigma:.4g}")  # the same on machines that round differently
 
 
-def _peaks(images: Tensor, side: float) -> Float[Tensor, "batch places"]:
+def _peaks(images: Tensor, side: float, likelihood: Likelihood) -> Float[Tensor, "batch places"]:
     """The energy at each place that is a peak, zero at all others."""
     behind = images.flatten(2).median(-1).values[..., None, None]
-    energy = (images - behind).square().sum(1, keepdim=True)
+    energy = likelihood(images - behind).square().sum(1, keepdim=True)
     half = min(images.shape[-2:]) // 2  # larger squares leave no place without an object
     square = max(1, min(round(side), half))
     places = F.avg_pool2d(energy, square, max(1, square // PLACES)) * square**2

@@ -181,6 +181,16 @@ def parts(scenes: Parts) -> Figure:
     return _grid(rows, steps=0)
 
 
+def objects(titles: Sequence[str], rows: Sequence[np.ndarray]) -> Figure:
+    """Draws rows of objects, each with its title.
+
+    Args:
+        titles: of the rows, at least one.
+        rows: objects in [0, 1], each of shape (n, 1, s, s), n at least 1.
+    """
+    return _grid([_Row(*pair) for pair in zip(titles, rows, strict=True)], steps=0)
+
+
 def scenes_grid(images: np.ndarray, columns: int) -> Figure:
     """Draws scenes side by side, row after row.
 
@@ -224,7 +234,7 @@ def _pairs(view: View) -> Figure:
 
 def _grid(rows: Sequence[_Row], steps: int, head: float = 0.1) -> Figure:
     """Lays out the rows below `head` inches of room for titles and above a key of the steps."""
-    R, _, H, W = rows[0].pictures.shape
+    R, (H, W) = max(len(row.pictures) for row in rows), rows[0].pictures.shape[2:]
     label = 0.15 + 0.09 * max(len(row.label) for row in rows)  # inches
     width = R * (CELL * W / max(H, W) + GAP)
     height = len(rows) * (CELL * H / max(H, W) + GAP)

@@ -8,11 +8,15 @@ from torch import Tensor
 from airscene.data import Scenes
 from airscene.detections import Detections, detect
 from airscene.figures import Parts, View
+from airscene.figures_3d import Plan, Tables
 from airscene.labelling import detect_whole
 from airscene.models.air import AIR
 from airscene.models.base import Model
 from airscene.models.draw import DRAW
+from airscene.models.rendered import Rendered
+from airscene.models.tabletop import Tabletop
 from airscene.models.whole import WholeAIR
+from airscene.placements import place
 from airscene.spatial import window_box
 
 SCENES, MISTAKES = 8, 8  # of a picture
@@ -89,6 +93,35 @@ def of_drawing(model: DRAW, scenes: Scenes) -> dict[str, Any]:
     windows = window_box(model.infer(inputs).windows)
     canvases = model.canvases(inputs)
     return {"drawing": (image.numpy(), canvases.cpu().numpy(), windows.cpu().numpy())}
+
+
+def of_rendered(model: Rendered | Tabletop, scenes: Scenes) -> dict[str, Any]:
+    """The first few 3D scenes, their reconstructions, and what is there and was found, from above.
+
+    Returns:
+        `tables` of `ReportData`.
+    """
+    few = scenes[telling(scenes)]
+    images = few.pixels()
+    found, world = place(model, images), model.world
+    plan = Plan(found.kind.numpy(), found.pose.numpy(), found.camera.numpy())
+    shown = Tables(
+        image=images.cpu().numpy(),
+        reconstruction=model.reconstruct(images.to(model.device)).cpu().numpy(),
+        names=[kind.name for kind in world.kinds],
+        turns=[kind.symmetry > 0 for kind in world.kinds],
+        half_side=world.table.half_side,
+        found=plan,
+        truth=_truth(few),
+    )
+    return {"tables": shown}
+
+
+def _truth(scenes: Scenes) -> Plan | None:
+    if scenes.labels is None or scenes.pose is None or scenes.camera is None:
+        return None
+    parts = (scenes.labels, scenes.pose, scenes.camera)
+    return Plan(*(part.cpu().numpy() for part in parts))
 
 
 def of_nothing(model: Model, scenes: Scenes) -> dict[str, Any]:

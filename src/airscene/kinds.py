@@ -22,6 +22,7 @@ from airscene.models.autoencoder import Autoencoder, AutoencoderConfig
 from airscene.models.base import Model, ModelConfig
 from airscene.models.draw import DRAW, DRAWConfig
 from airscene.models.rendered import Rendered, RenderedConfig
+from airscene.models.tabletop import Tabletop, TabletopConfig
 from airscene.models.whole import WholeAIR
 from airscene.models.whole_config import WholeConfig
 from airscene.painters.by_name import PAINTERS
@@ -35,6 +36,7 @@ from airscene.training.objectives import (
     WholeObjective,
 )
 from airscene.training.rendered import RenderedObjective
+from airscene.training.tabletop import TabletopObjective
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,7 @@ class Kind:
         composer: makes what composes the scenes of a configuration and a split.
         place: finds kind and pose of the objects in images, where the models know 3D scenes.
         samples: importance samples of the tighter bound in an evaluation.
+        anneals: whether a training can widen the model's σ.
         whole: whether pictures are taken as they are, of any size, and crops of them learned from.
     """
 
@@ -66,6 +69,7 @@ class Kind:
     composer: Callable[[Config, Split, Path | None], Composes]
     place: Callable[[Any, Tensor], Placements] | None = None
     samples: int = 100
+    anneals: bool = True
     whole: bool = False
 
 
@@ -76,9 +80,10 @@ def sprites(config: Config, split: Split, data_dir: Path | None) -> Composes:
 
 def rendered(config: Config, split: Split, data_dir: Path | None) -> Composes:
     """What draws scenes of the model's world, which are of one sort in both splits."""
-    model = cast(RenderedConfig, config.model)
-    world = replace(model.world, size=config.scenes.canvas)
-    return RenderedScenes(PAINTERS[model.painter](world))
+    height, width = config.scenes.canvas
+    model = cast(RenderedConfig | TabletopConfig, config.model)
+    model = replace(model, height=height, width=width)
+    return RenderedScenes(PAINTERS[model.painter](model.world), model.draw)
 
 
 ROWS = (
@@ -101,6 +106,7 @@ ROWS = (
         findings=findings.of_drawing,
         detect=None,
         composer=sprites,
+        anneals=False,
     ),
     Kind(
         name="autoencoder",
@@ -111,6 +117,7 @@ ROWS = (
         findings=findings.of_nothing,
         detect=None,
         composer=sprites,
+        anneals=False,
     ),
     Kind(
         name="rendered",
@@ -122,6 +129,19 @@ ROWS = (
         detect=None,
         composer=rendered,
         place=place,
+    ),
+    Kind(
+        name="tabletop",
+        title="a table-top",
+        config=TabletopConfig,
+        build=Tabletop,
+        objective=TabletopObjective,
+        findings=findings.of_rendered,
+        detect=None,
+        composer=rendered,
+        place=place,
+        samples=20,  # each of which is a picture
+        anneals=False,
     ),
     Kind(
         name="whole",

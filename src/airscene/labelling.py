@@ -11,6 +11,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from airscene import layers
+from airscene.data.behind import Against
 from airscene.data.contrast import expanded
 from airscene.detections import Detections
 from airscene.models.objects import Objects
@@ -20,7 +21,11 @@ from airscene.spatial import window_box
 
 OWN = 0.1  # an object reaches as far as it paints above this share of its brightest pixel
 INK = 0.4  # and as far as the picture is above this share of what is bright in it
+FOOT = 0.15  # the same where edges are blurred, whose feet belong to the object
+PLATEAU = 0.7  # share above which the inside of an object lies
+SHARP, BLURRED = 0.8, 1.6  # from the plateau to `INK`, in pixels of a prepared picture
 BRIGHT = 0.9  # quantile of an object's pixels that stands for what is bright in it
+COMPARED = 200  # objects of a picture that tell how sharp it is
 
 
 @dataclass(frozen=True)
@@ -31,38 +36,44 @@ class Labelled:
         labels: k where a pixel shows the k-th object, from 1 on, else 0, int32, shape (H, W).
         boxes: tight boxes (x0, y0, x1, y1) of each object's pixels, upper ends exclusive, (K, 4).
         scores: probability that each object exists, shape (K,).
+        codes: appearance code of each object, shape (K, D); None where nothing tells of it.
     """
 
     labels: np.ndarray
     boxes: np.ndarray
     scores: np.ndarray
+    codes: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.scores)
 
 
-def label(seen: np.ndarray, objects: Objects, size: tuple[int, int]) -> Labelled:
+def label(seen: np.ndarray | Against, objects: Objects, size: tuple[int, int]) -> Labelled:
     """Gives each pixel to the object that paints most of it, as far as the picture has ink there.
 
-    Of a part that is in pieces, the largest counts. An object that is left with no pixel is none.
+    Where edges are blurred, less ink will do: see `_share`. Of a part that is in pieces, the
+    largest counts. An object that is left with no pixel is none.
 
     Args:
         seen: the contrast of the picture, not compressed, at its own size, shape (H, W).
         objects: the present ones, as `WholeAIR.explain_whole` returns them.
         size: height and width of the picture as it was prepared, at most H and W.
     """
-    whole = _enlarged(_owners(size, objects), seen.shape)
-    labels = np.zeros_like(whole)
+    labels = _enlarged(_owners(size, objects), seen.shape)
+    reaches = [
+        (k, place) for k, place in enumerate(ndimage.find_objects(labels)) if place is not None
+    ]
+    share = _share(seen, labels, reaches, size[0] / seen.shape[0])
     kept, boxes = [], []
-    for k, place in enumerate(ndimage.find_objects(whole)):
-        if place is None:
-            continue
-        own = _ink(seen[place], whole[place] == k + 1)
+    for k, place in reaches:
+        reached = labels[place] == k + 1
+        own = _ink(seen[place], reached, share)
         kept.append(k)
-        labels[place][own] = len(kept)
+        labels[place][reached] = 0
+        labels[place][own] = len(kept)  # at most k + 1, which no later object has
         boxes.append(_box(own, place))
-    scores = objects.logit.sigmoid().numpy()[kept]
-    return Labelled(labels, np.array(boxes, np.float32).reshape(-1, 4), scores)
+    scores, codes = (v.numpy()[kept] for v in (objects.logit.sigmoid(), objects.q_what.loc))
+    return Labelled(labels, np.array(boxes, np.float32).reshape(-1, 4), scores, codes)
 
 
 @torch.no_grad()
@@ -147,9 +158,38 @@ def _canvas(picture: Tensor, objects: Objects) -> Tensor:
     return wide[0, :, size:-size, size:-size].cpu()
 
 
-def _ink(picture: np.ndarray, own: np.ndarray) -> np.ndarray:
+def _share(
+    seen: np.ndarray | Against,
+    labels: np.ndarray,
+    reaches: list[tuple[int, tuple[slice, slice]]],
+    shrink: float,
+) -> float:
+    """Above what share of its brightness a pixel belongs to an object; less if edges are blurred.
+
+    Args:
+        seen: the contrast of the picture.
+        labels: which object each pixel may belong to, from 1 on.
+        reaches: the objects, from 0 on, and where each is.
+        shrink: pixels of the prepared picture a pixel of `seen`.
+    """
+    some = reaches[:: max(1, len(reaches) // COMPARED)]
+    widths = [_edge(seen[place][labels[place] == k + 1]) for k, place in some]
+    width = shrink * float(np.median(widths)) if widths else 0.0
+    blurred = min(max((width - SHARP) / (BLURRED - SHARP), 0), 1)
+    return INK + blurred * (FOOT - INK)
+
+
+def _edge(values: np.ndarray) -> float:
+    """How wide the edge of a round object with these pixels is, from `PLATEAU` to `INK`."""
+    ink = values[values >= INK * np.quantile(values, BRIGHT)]
+    bright = np.quantile(ink, BRIGHT)
+    inner, outer = (np.sqrt((ink >= part * bright).sum() / np.pi) for part in (PLATEAU, INK))
+    return float(outer - inner)
+
+
+def _ink(picture: np.ndarray, own: np.ndarray, share: float) -> np.ndarray:
     """The pixels of an object that are bright, of the largest piece."""
-    bright = own & (picture >= INK * np.quantile(picture[own], BRIGHT))
+    bright = own & (picture >= share * np.quantile(picture[own], BRIGHT))
     pieces, number = cast(tuple, ndimage.label(bright))
     if number < 2:
         return bright

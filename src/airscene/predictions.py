@@ -13,14 +13,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tifffile
 from PIL import Image
 from torch import Tensor
 
 from airscene.data import UserImages
 from airscene.detections import Detections
 from airscene.errors import UserError
+from airscene.files import write_whole
 
 HUNDREDTHS = 100  # boxes are rounded to hundredths of a pixel
+LABELS = ".tif"  # ending of the name of a label image
 LONGEST_NAME = 200  # bytes of an overlay's name; file systems allow 255
 
 
@@ -39,6 +42,7 @@ class Prediction:
         boxes: (x0, y0, x1, y1) of each counted object, in pixels of the image, with two digits.
             A box lies within the image and each side is at least 0.01 pixels long.
         scores: probability that each of them exists.
+        features: appearance code of each of them, where asked for.
     """
 
     source: str
@@ -50,6 +54,7 @@ class Prediction:
     count_probs: list[float]
     boxes: list[list[float]]
     scores: list[float]
+    features: list[list[float]] | None = None
 
 
 def predictions(images: UserImages, found: Detections, scale: Tensor) -> list[Prediction]:
@@ -92,11 +97,13 @@ def _prediction(images: UserImages, found: Detections, boxes: Tensor, i: int) ->
 
 def as_jsonl(rows: list[Prediction]) -> str:
     """One JSON object a line: source, index, count, saturated and so on, as in `Prediction`."""
+    return "".join(_json(_line(row)) for row in rows)
+
+
+def _line(row: Prediction) -> dict[str, Any]:
     names = ("index", "count", "saturated", "count_probs", "boxes", "scores")
-    return "".join(
-        _json({"source": printable(row.source)} | {name: getattr(row, name) for name in names})
-        for row in rows
-    )
+    line = {"source": printable(row.source)} | {name: getattr(row, name) for name in names}
+    return line if row.features is None else line | {"features": row.features}
 
 
 def as_csv(rows: list[Prediction]) -> str:
@@ -156,8 +163,8 @@ def printable(source: str) -> str:
     return source.encode("utf-8", "backslashreplace").decode()
 
 
-def label_images(images: UserImages, found: Detections) -> list[Image.Image]:
-    """Pictures of 16 bits that tell which object each pixel of an image shows, in order.
+def label_images(images: UserImages, found: Detections) -> list[np.ndarray]:
+    """Which object each pixel of an image shows, in order, integers of shape (H, W).
 
     A pixel holds k where it shows the object of the k-th box, from 1 on, and 0 elsewhere. Labels
     found on the model's canvas are brought to the size of the image, each pixel to the nearest.
@@ -170,13 +177,21 @@ def label_images(images: UserImages, found: Detections) -> list[Image.Image]:
         UserError: the model cannot tell which pixels belong to an object.
     """
     if found.masks is None:
-        raise UserError("--masks: this model cannot tell which pixels belong to an object")
+        raise UserError("--labels: this model cannot tell which pixels belong to an object")
     labels = found.masks.numpy().astype(np.uint16)
     sizes = [(image.shape[2], image.shape[1]) for image in images.images]
     return [
-        Image.fromarray(canvas).resize(size, Image.Resampling.NEAREST)
+        np.asarray(Image.fromarray(canvas).resize(size, Image.Resampling.NEAREST))
         for canvas, size in zip(labels, sizes, strict=True)
     ]
+
+
+def save_labels(labels: np.ndarray, path: Path) -> None:
+    """Writes a label image as TIFF of 16 bits; of 32, where there are more than 65,535 objects."""
+    kind = np.uint16 if labels.max(initial=0) <= np.iinfo(np.uint16).max else np.uint32
+    write_whole(
+        path, lambda temporary: tifffile.imwrite(temporary, labels.astype(kind), compression="zlib")
+    )
 
 
 def picture_name(number: int, source: str, index: int) -> str:

@@ -13,9 +13,11 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from airscene import figures
+from airscene import figures, figures_3d
 from airscene.figures import Parts, View
+from airscene.figures_3d import Tables
 from airscene.files import write_text, write_whole
+from airscene.gallery import Gallery
 
 ROWS = 8  # stages of training in the picture of reconstructions
 SECONDS_A_FRAME = 0.6
@@ -42,7 +44,9 @@ class ReportData:
             step was not used, with shape (M, N, 4); None of a model without objects.
         canvas: height and width of a scene in pixels.
         parts: a few scenes, taken apart into background and objects; None without objects.
+        gallery: objects of the user's pictures, sorted by what they look like.
         mistakes: scenes counted wrong and their true counts, with shape (R,).
+        tables: a few 3D scenes and what was inferred; None of models without them.
         drawing: of a model that paints step by step: scenes (R, C, H, W), the canvas after each
             step (R, T, C, H, W), and the windows x0, y0, x1, y1 in pixels (R, T, 4).
     """
@@ -55,8 +59,10 @@ class ReportData:
     canvas: tuple[int, int]
     windows: np.ndarray | None = None
     parts: Parts | None = None
+    gallery: Gallery | None = None
     mistakes: tuple[View, np.ndarray] | None = None
     drawing: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
+    tables: Tables | None = None
 
 
 @dataclass(frozen=True)
@@ -102,6 +108,10 @@ def _draw(data: ReportData) -> Iterator[tuple[str, Figure]]:
         yield "reconstructions", figures.reconstructions(_spread(data.stages))
     if data.parts is not None:
         yield "parts", figures.parts(data.parts)
+    if data.gallery is not None:
+        yield "gallery", figures.objects(data.gallery.titles, data.gallery.rows)
+    if data.tables is not None:
+        yield "tables", figures_3d.tables(data.tables)
     yield from _draw_counts(data.evaluation)
     if data.mistakes is not None and len(data.mistakes[1]):
         yield "mistakes", figures.mistakes(*data.mistakes)
@@ -225,6 +235,24 @@ HEADLINE = (
         "shared pixels of inferred and true objects over their joint pixels; 1 is perfect",
     ),
     (
+        "identity_accuracy",
+        "{:.1%}",
+        "Identity",
+        "objects whose kind is right, of those matched with a true one",
+    ),
+    (
+        "position_error",
+        "{:.3f}",
+        "Position error",
+        "mean distance of matched objects on a table on which they lie from −1 to 1",
+    ),
+    (
+        "camera_error_degrees",
+        "{:.1f}°",
+        "Camera error",
+        "mean angle between the true and the inferred direction of the camera",
+    ),
+    (
         "elbo",
         "{:,.1f}",
         "ELBO, nats an image",
@@ -268,6 +296,24 @@ TEXTS = {
         "for the third. The background is black unless <code>--model.background</code> names one. "
         "A background that shows objects has swallowed them; an object that shows the background "
         "explains what the background should.",
+    ),
+    "gallery": _Text(
+        "What kinds of objects there are",
+        "Rows of small pictures of objects, a row for each kind and one of outliers.",
+        "Objects sorted by the appearance codes that the model gave them. Each row holds a kind, "
+        "from what is typical of it at the left to what hardly belongs to it at the right, with "
+        "the number of its objects. Outliers are farthest from all others: debris, parts of "
+        "objects, objects that touch. The kinds are groups of codes (k-means) and need not be the "
+        "kinds that people see.",
+    ),
+    "tables": _Text(
+        "What lies on the table",
+        "Grid of 3D scenes and, below them, pictures of what was inferred, and both from above.",
+        "The top row holds scenes, the middle one the renderer's pictures of what was inferred. "
+        "Below is the table from above: rings are what is there, if that is known, and discs what "
+        "was inferred, in the colour of the kind. Hands point in the direction of the yaw, where "
+        "it shows. The lines outside point to the camera: the thin one to where it is, the thick "
+        "one to where it was inferred.",
     ),
     "confusion": _Text(
         "Where counting goes wrong",

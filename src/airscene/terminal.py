@@ -1,4 +1,4 @@
-"""Output that may be lost without any work being lost."""
+"""What commands print: output that may be lost without any work being lost, and tables."""
 
 import io
 import os
@@ -74,3 +74,13 @@ def lasting_output() -> Iterator[None]:
         if sys.stdout.lost and not sys.stderr.lost:
             print("airscene: note: standard output was lost", file=sys.stderr)
         sys.stdout, sys.stderr = before
+
+
+def show(table: dict) -> None:
+    """Prints an evaluation."""
+    for name, value in table.items():
+        print(f"{name:28}{_plain(value)}")
+
+
+def _plain(value: object) -> str:
+    return f"{value:.4f}" if isinstance(value, float) else str(value)

@@ -8,15 +8,14 @@ import csv
 import io
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import IO
 
 import numpy as np
-import tifffile
 from PIL import Image
 from scipy import ndimage
 
@@ -24,12 +23,13 @@ from airscene.data.whole import WholePicture
 from airscene.errors import UserError
 from airscene.files import write_whole
 from airscene.labelling import Labelled, count_probs
-from airscene.predictions import Prediction, as_jsonl, picture_name, printable
+from airscene.predictions import LABELS, Prediction, as_jsonl, picture_name, printable, save_labels
 
 COLUMNS = ("picture", "page", "label", "x", "y", "x0", "y0", "x1", "y1", "area")
 INTENSITY_COLUMNS = ("mean_intensity", "score")
 LONGEST_PROBS = 1000  # objects up to which the distribution of their number is written
 DIGITS = 4  # after the point, of numbers in the table
+STRIP = 1024  # rows of pixels that are drawn at a time
 DIMMEST, BRIGHTEST = 0.001, 0.999  # quantiles of a picture that an overlay shows as black and white
 COLOURS = np.array(
     [[230, 60, 60], [60, 190, 75], [255, 225, 25], [70, 130, 255], [245, 130, 48], [240, 50, 230]],
@@ -64,12 +64,14 @@ class Targets:
         table: CSV file with a row for each object, if any.
         labels: folder of label images, if any.
         overlay: folder of overlays, if any.
+        features: whether lines and table tell the appearance code of each object.
     """
 
     lines: Path
     table: Path | None = None
     labels: Path | None = None
     overlay: Path | None = None
+    features: bool = False
 
 
 class Writer:
@@ -83,17 +85,18 @@ class Writer:
     def __init__(self, targets: Targets, lines: IO[str], table: IO[str] | None):
         self.targets, self.lines, self.table = targets, lines, table
         self.pictures = self.objects = 0
-        if table:
-            table.write(_csv([[*COLUMNS, *INTENSITY_COLUMNS]]))
 
     def write(self, found: Found) -> None:
         """Writes what was found in the next picture."""
-        self.lines.write(as_jsonl([prediction(found)]))
+        if not self.targets.features:
+            found = replace(found, objects=replace(found.objects, codes=None))
         if self.table:
-            self.table.write(_csv(table_rows(found)))
+            head = [] if self.pictures else [columns(found)]
+            self.table.write(_csv([*head, *table_rows(found)]))
+        self.lines.write(as_jsonl([prediction(found)]))
         name = picture_name(self.pictures, str(found.picture.source), found.picture.index)
         if self.targets.labels:
-            save_labels(found.objects.labels, (self.targets.labels / name).with_suffix(".tif"))
+            save_labels(found.objects.labels, (self.targets.labels / name).with_suffix(LABELS))
         if self.targets.overlay:
             shown = overlay(found)
             write_whole(self.targets.overlay / name, lambda path: shown.save(path))
@@ -114,7 +117,10 @@ def open_writer(targets: Targets) -> Iterator[Writer]:
             stack.enter_context(path.open("w", encoding="utf-8", newline=""))
             for path in texts.values()
         )
-        yield Writer(targets, lines, table if targets.table else None)
+        writer = Writer(targets, lines, table if targets.table else None)
+        yield writer
+        if not writer.pictures:
+            table.write(_csv([[*COLUMNS, *INTENSITY_COLUMNS]]))
         stack.close()
         for name, target in (("lines", targets.lines), ("table", targets.table)):
             if target:
@@ -144,50 +150,71 @@ def prediction(found: Found) -> Prediction:
         count_probs=[round(float(p), 6) for p in probs],
         boxes=objects.boxes.tolist(),
         scores=[round(float(score), 6) for score in objects.scores],
+        features=None if objects.codes is None else [_rounded(*code) for code in objects.codes],
     )
 
 
+def columns(found: Found) -> list[str]:
+    """Names of the columns of `table_rows`."""
+    codes = () if found.objects.codes is None else range(found.objects.codes.shape[1])
+    return [*COLUMNS, *INTENSITY_COLUMNS, *(f"feature_{k}" for k in codes)]
+
+
 def table_rows(found: Found) -> list[list[object]]:
-    """A row for each object: see `COLUMNS` and `INTENSITY_COLUMNS`.
+    """A row for each object: see `COLUMNS` and `INTENSITY_COLUMNS`; then its appearance code.
 
     Centroids have the middle of the first pixel at 0, as in scikit-image and Fiji's label tools.
     The intensity is that of the file, the mean over the channels of colour.
     """
-    objects, picture = found.objects, found.picture
-    index = np.arange(1, len(objects) + 1)
-    intensity = picture.pixels.astype(np.float64).mean(-1)
-    centre = np.array(ndimage.center_of_mass(objects.labels > 0, objects.labels, index))
-    area = np.bincount(objects.labels.flatten(), minlength=len(objects) + 1)[1:]
-    mean = np.atleast_1d(ndimage.mean(intensity, objects.labels, index))
-    rows = zip(centre.reshape(-1, 2), objects.boxes, area, mean, objects.scores, strict=True)
+    objects = found.objects
+    codes = [()] * len(objects) if objects.codes is None else objects.codes
+    places = ndimage.find_objects(objects.labels)
+    rows = zip(places, objects.boxes, objects.scores, codes, strict=True)
+    about = found.name, found.picture.index
     return [
-        [found.name, picture.index, k, *_rounded(x, y), *map(int, box), int(a), *_rounded(m, s)]
-        for k, ((y, x), box, a, m, s) in enumerate(rows, start=1)
+        [*about, k, *_measured(found, k, place, box, score), *_rounded(*code)]
+        for k, (place, box, score, code) in enumerate(rows, start=1)
     ]
 
 
-def save_labels(labels: np.ndarray, path: Path) -> None:
-    """Writes a label image as TIFF of 16 bits; of 32, where there are more than 65,535 objects."""
-    kind = np.uint16 if labels.max(initial=0) <= np.iinfo(np.uint16).max else np.uint32
-    write_whole(
-        path, lambda temporary: tifffile.imwrite(temporary, labels.astype(kind), compression="zlib")
-    )
+def _measured(
+    found: Found, k: int, place: tuple[slice, slice], box: np.ndarray, score: float
+) -> list[float]:
+    """Centroid, box, area, mean intensity and score of the k-th object."""
+    own = found.objects.labels[place] == k
+    y, x = (axis.mean() + part.start for axis, part in zip(own.nonzero(), place, strict=True))
+    mean = found.picture.pixels[place][own].mean()
+    return [*_rounded(x, y), *map(int, box), int(own.sum()), *_rounded(mean, score)]
 
 
 def overlay(found: Found) -> Image.Image:
     """The picture with a coloured line around each object."""
-    grey = found.picture.pixels.astype(np.float32)
-    low, high = np.quantile(grey[::2, ::2], [DIMMEST, BRIGHTEST])
-    shown = np.clip((grey - low) / max(high - low, 1e-9), 0, 1) * 255
-    shown = np.broadcast_to(shown, (*grey.shape[:2], 3)).astype(np.uint8)
-    labels = found.objects.labels
-    same = ndimage.minimum_filter(labels, 3) == ndimage.maximum_filter(labels, 3)
-    line = (labels > 0) & ~same
-    shown[line] = COLOURS[labels[line] % len(COLOURS)]
+    pixels, labels = found.picture.pixels, found.objects.labels
+    limits = np.quantile(pixels[::2, ::2].astype(np.float32), [DIMMEST, BRIGHTEST])
+    shown = np.empty((*labels.shape, 3), np.uint8)
+    for start in range(0, len(labels), STRIP):
+        rows = slice(start, start + STRIP)
+        shown[rows] = _stretched(pixels[rows], limits)
+        before = min(start, 1)  # a row above and one below, so that lines are as in the whole
+        around = labels[start - before : start + STRIP + 1]
+        line = _borders(around)[before:][:STRIP]
+        shown[rows][line] = COLOURS[labels[rows][line] % len(COLOURS)]
     return Image.fromarray(shown)
 
 
-def _csv(rows: list[list[object]]) -> str:
+def _stretched(pixels: np.ndarray, limits: np.ndarray) -> np.ndarray:
+    """Pixels as bytes, the lower limit black and the upper one white."""
+    low, high = limits
+    return (np.clip((pixels - low) / max(high - low, 1e-9), 0, 1) * 255).astype(np.uint8)
+
+
+def _borders(labels: np.ndarray) -> np.ndarray:
+    """Whether a pixel of an object has a neighbour that is not of that object."""
+    same = ndimage.minimum_filter(labels, 3) == ndimage.maximum_filter(labels, 3)
+    return (labels > 0) & ~same
+
+
+def _csv(rows: Sequence[Sequence[object]]) -> str:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
     return text.getvalue()

@@ -105,9 +105,7 @@ def test_only_what_is_needed_is_read(tmp_path):
         (np.full((1, 2, 2), np.nan), "holds NaN or infinite"),
         (np.full((1, 2, 2), np.inf), "holds NaN or infinite"),
         (np.full((1, 2, 2), -np.inf, np.float16), "holds NaN or infinite"),
-        (np.full((1, 2, 2), 1e300), r"from 1e\+300 to 1e\+300"),
-        (np.full((1, 2, 2), 200.0), r"from 200 to 200; scale the floats to \[0, 1\]"),
-        (np.full((1, 2, 2), -0.5), "from -0.5 to -0.5"),
+        (np.full((1, 2, 2), 1e300), "holds NaN or infinite"),
         (np.zeros(()), r"shape \(\); images are \(H, W\), \(M, H, W\)"),
         (np.zeros(4), r"shape \(4,\)"),
         (np.zeros((2, 2, 2, 2)), "C 1, 3 or 4: reshape it"),
@@ -125,7 +123,7 @@ def test_only_what_is_needed_is_read(tmp_path):
         (np.zeros((1, 2, 2), "M8[s]"), "holds datetime64"),
         (np.zeros((1, 2, 2), "U3"), "holds <U3"),
         (np.zeros((1, 2, 2), [("a", np.uint8)]), r"holds \[\('a'"),
-        (np.zeros((9000, 8000), np.uint8), "8000x9000 pixels, more than 64 megapixels"),
+        (np.zeros((9000, 15000), np.uint8), "15000x9000 pixels, more than 128 megapixels"),
     ],
 )
 @pytest.mark.parametrize("name", ["a.npy", "a.npz"])
@@ -140,7 +138,7 @@ def test_bad_arrays_name_file_and_fix(tmp_path, array, complaint, name):
 
 def test_rounding_beyond_one_is_forgiven(tmp_path):
     np.save(tmp_path / "a.npy", np.array([[-1e-7, 1 + 1e-7]]))
-    assert read_pictures(tmp_path / "a.npy")[0].flatten().tolist() == [0, 1]
+    assert load_images(tmp_path / "a.npy").images[0].flatten().tolist() == [0, 1]
 
 
 @pytest.mark.parametrize("shape", [(30_000, 100, 1200), (1 << 62, 1 << 62)])

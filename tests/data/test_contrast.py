@@ -3,15 +3,9 @@
 import numpy as np
 import pytest
 
-from airscene.data.contrast import (
-    KNEE,
-    Contrast,
-    background,
-    choose_polarity,
-    estimate_size,
-    otsu,
-    settle,
-)
+from airscene.data.behind import WHOLE, Against, Behind
+from airscene.data.contrast import KNEE, Contrast, choose_polarity, settle
+from airscene.data.sizes import estimate_size, otsu
 from airscene.errors import UserError
 
 
@@ -36,6 +30,7 @@ def test_discs_are_bright_on_black_in_every_form():
         "8 bits": (discs() * 150 + 40).clip(0, 255).astype(np.uint8),
         "16 bits of which 12 are used": (discs() * 3000 + 200).clip(0, None).astype(np.uint16),
         "floats of any range": discs() * 0.02 + 0.3,
+        "floats beyond 1": discs() * 3000 - 500,
         "uneven light": discs() * 0.5 + light[:, None],
         "colour on white": 1 - discs() * np.array([0.7, 0.2, 0.5], np.float32),
     }
@@ -85,11 +80,29 @@ def test_the_size_is_estimated_within_a_third():
         assert diameter / 1.33 < found < diameter * 1.33
 
 
+def test_a_thing_is_as_large_as_its_outline_though_its_middle_is_dark():
+    y, x = np.mgrid[:240, :240] + 0.5
+    face = np.hypot(y % 60 - 30, x % 60 - 30) < 8
+    found = estimate_size([discs(240, 36, 60) * ~face[..., None]])
+    assert 36 / 1.33 < found < 36 * 1.33
+
+
 def test_what_lies_behind_is_that_of_the_place():
     slope = np.add.outer(np.linspace(0, 1, 150), np.linspace(0, 0.5, 90)).astype(np.float32)
     picture = slope + discs(150)[:, :90, 0]
-    error = background(picture, 12, 0.4) - slope
+    error = Behind.of(picture.__getitem__, picture.shape, 12, 0.4)[WHOLE] - slope
     assert np.abs(error).max() < 0.2 and np.abs(error).mean() < 0.05
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_part_of_a_picture_shows_what_it_does_in_the_whole(channels):
+    random = np.random.default_rng(0)
+    picture = random.integers(0, 60_000, (130, 90, channels)).astype(np.uint16)
+    against = Against(picture, 12, "dark")
+    whole = against[WHOLE]
+    assert whole.shape == against.shape == (130, 90) and whole.max() > 0
+    for place in ((slice(0, 20), slice(3, 90)), (slice(77, 130), slice(40, 41))):
+        assert np.array_equal(against[place], whole[place])
 
 
 def test_the_threshold_lies_between_two_levels():

@@ -312,3 +312,10 @@ def test_loading_is_silent_when_nothing_is_wrong(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         training_images(tmp_path)
+
+
+@pytest.mark.parametrize("values", [np.full((1, 6, 6), 200.0), np.full((1, 6, 6), -0.5)])
+def test_floats_of_another_range_are_refused(tmp_path, values):
+    np.save(tmp_path / "a.npy", values)
+    with pytest.raises(UserError, match=r"a.npy holds pixels from .* scale the floats to \[0, 1\]"):
+        load_images(tmp_path / "a.npy")

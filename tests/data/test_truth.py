@@ -8,7 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airscene.data.images import training_images
+from airscene.data import Scenes
+from airscene.data.images import save_scenes, training_images
 from airscene.data.truth import checked_truth
 from airscene.errors import UserError
 
@@ -64,6 +65,27 @@ def test_boxes_are_clipped_to_the_image():
     assert truth.boxes[:, 0].tolist() == [[0, 0, 4, 4], [25, 15, 30, 20]]
 
 
+def test_poses_beyond_the_count_may_hold_anything_and_come_back_as_zero():
+    pose = np.array([[[1, 2, 3], [np.nan, 5, 6]], [[np.inf, 0, 0], [7, 8, 9]]])
+    truth = check(count=[1, 0], pose=pose, camera=[[0, 1, 4], [1, 1, 4]])
+    assert truth.pose.tolist() == [[[1, 2, 3], [0, 0, 0]], [[0, 0, 0], [0, 0, 0]]]
+    assert truth.pose.dtype == truth.camera.dtype == torch.float32
+    assert truth.camera.tolist() == [[0, 1, 4], [1, 1, 4]]
+
+
+def test_saved_3d_scenes_come_back_with_their_poses(tmp_path):
+    scenes = Scenes(
+        torch.randint(256, (2, 3, 9, 9), dtype=torch.uint8),
+        torch.tensor([1, 0]),
+        labels=torch.tensor([[2], [-1]]),
+        pose=torch.tensor([[[0.5, -0.5, 3.0]], [[0.0, 0.0, 0.0]]]),
+        camera=torch.tensor([[-1.5, 0.9, 4.2], [-1.0, 0.8, 4.2]]),
+    )
+    again = training_images(save_scenes(scenes, tmp_path / "scenes.npz"))
+    for name in ("image", "count", "labels", "pose", "camera"):
+        assert torch.equal(getattr(again, name), getattr(scenes, name)), name
+
+
 def test_truth_without_counts_is_left_out():
     assert check() is None and check(labels=[[1], [2]]) is None
     with pytest.warns(UserWarning, match=r"a\.npz has boxes but no count"):
@@ -113,6 +135,11 @@ def test_truth_without_counts_is_left_out():
         ({"masks": np.full((2, HEIGHT, WIDTH), "a")}, "masks holds <U1; save numbers"),
         ({"masks": np.full((2, HEIGHT, WIDTH), -1)}, "masks holds -1; 0 is the background"),
         ({"masks": np.full((2, HEIGHT, WIDTH), 256)}, "masks holds 256; .* from 1 to 255"),
+        ({"pose": [[1, 2, 3]] * 2}, r"pose has shape \(2, 3\); it must be \(2, K, 3\)"),
+        ({"pose": [[[1, 2, np.nan]]] * 2}, "pose holds a number that is not finite; save x, y"),
+        ({"pose": [[["a", "b", "c"]]] * 2}, "pose holds <U1"),
+        ({"camera": [[1, 2]] * 2}, r"camera has shape \(2, 2\); it must be \(2, 3\): azimuth"),
+        ({"camera": [[1, 2, np.inf]] * 2}, "camera holds a number that is not finite"),
         (
             {"count": [2, 1], "masks": np.full((2, HEIGHT, WIDTH), 2)},
             r"masks \[1\] holds 2, above its count; number the objects",

@@ -14,6 +14,7 @@ from airscene.counts import (
     truncated_geometric,
 )
 from airscene.estimators import Evidence, expected_bound
+from airscene.likelihoods import LIKELIHOODS
 from airscene.models.air import AIR, ODDS_UNIT, AIRConfig, Inference, scale_of
 
 BATCH, STEPS, HEIGHT, WIDTH, WHAT = 4, 3, 10, 12, 2
@@ -265,7 +266,31 @@ def test_a_window_may_be_as_large_as_a_square_canvas_and_no_larger_than_a_patch(
     large = AIR(dataclasses.replace(tiny_config, height=90, width=90, scale_prior=(-2.0, 0.1)))
     height, width = large.patch
     assert height == width < 40
-    assert float(large.window(largest)[0, 2]) == height - 2
+    assert float(large.window(largest)[0, 2]) == pytest.approx((height - 1) / (1 + 1 / 5))
+
+
+@pytest.mark.parametrize("likelihood", LIKELIHOODS)
+@pytest.mark.parametrize("compositor", ["sum", "over"])
+def test_a_patch_holds_all_that_its_likelihood_needs(tiny_config, double, compositor, likelihood):
+    """Windows as large as a patch allows, anywhere on the canvas, compared with whole canvases."""
+    torch.manual_seed(0)
+    size = {"height": 60, "width": 60, "scale_prior": (-2.0, 0.1)}
+    air = AIR(
+        dataclasses.replace(tiny_config, **size, compositor=compositor, likelihood=likelihood)
+    )
+    where = torch.cat([torch.full((5, 3, 1), 20.0), torch.randn(5, 3, 2)], -1)
+    window = air.window(where)
+    where[..., 0] = (window[..., 2] / 60).logit()  # no larger than the patch by itself
+    what = torch.randn(5, 3, WHAT, requires_grad=True)
+    image, behind = torch.rand(2, 5, 1, 60, 60)
+    found = []
+    for patch in (air.patch, (60, 60)):
+        air.patch = patch
+        scene = air._composed(image, behind, air.paint(where, what))
+        found.append(
+            (scene.log_likelihoods, *torch.autograd.grad(scene.log_likelihoods.sum(), what))
+        )
+    torch.testing.assert_close(*found)
 
 
 @pytest.mark.parametrize(
@@ -420,9 +445,10 @@ def test_what_a_step_finds_counts_though_an_earlier_one_found_nothing(tiny_confi
     torch.testing.assert_close(canvas, found.scene.canvas(present))
 
 
+@pytest.mark.parametrize("likelihood", LIKELIHOODS)
 @pytest.mark.parametrize("compositor", ["sum", "over"])
 def test_the_presence_of_feedback_weighs_what_an_object_gains(
-    tiny_config, double, monkeypatch, compositor
+    tiny_config, double, monkeypatch, compositor, likelihood
 ):
     """With a weight of 1 and a network that says nothing, presence has its exact log odds.
 
@@ -430,7 +456,11 @@ def test_the_presence_of_feedback_weighs_what_an_object_gains(
     """
     torch.manual_seed(0)
     config = dataclasses.replace(
-        tiny_config, feedback="residual", compositor=compositor, background="constant"
+        tiny_config,
+        feedback="residual",
+        compositor=compositor,
+        background="constant",
+        likelihood=likelihood,
     )
     air = AIR(config)
     air.log_odds.fill_(-0.7)

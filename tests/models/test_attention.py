@@ -63,6 +63,18 @@ def test_of_two_objects_it_finds_one_and_not_the_middle(search):
     assert (found - places).norm(dim=-1).min() < 2.5
 
 
+def test_the_next_best_place_is_the_other_object_and_not_the_neighbourhood_of_the_first(search):
+    places = torch.tensor([(14.0, 12.0), (34.0, 28.0)])
+    image = (blobs(places[0].tolist()) + 0.8 * blobs(places[1].tolist())).clamp(max=1)
+    search.side = 24.0  # the neighbourhood is then as large as a blob
+    found = torch.cat([search.find(view(image), rank) for rank in (0, 1)])
+    assert (found - places).norm(dim=-1).max() < 2.5
+
+
+def test_where_all_places_are_left_out_it_still_finds_one(search):
+    assert search.find(view(blobs((14.0, 12.0))), 100).isfinite().all()
+
+
 def test_it_goes_on_to_what_is_unexplained(search):
     both, first = blobs((14.0, 12.0), (34.0, 28.0)), blobs((14.0, 12.0))
     found = search.find(view(both - first))[0]
@@ -147,7 +159,9 @@ def test_the_recurrent_way_is_an_lstm_that_remembers_at_first(double):
 def test_each_step_of_dair_reads_what_the_canvas_leaves(dair, monkeypatch):
     read = []
     find = Search.find
-    monkeypatch.setattr(Search, "find", lambda self, seen: read.append(seen) or find(self, seen))
+    monkeypatch.setattr(
+        Search, "find", lambda self, seen, rank: read.append(seen) or find(self, seen, rank)
+    )
     image, noise = given()
     found = dair(image, noise)
     for k, seen in enumerate(given.left for given in read):
@@ -177,3 +191,65 @@ def test_dair_goes_on_for_as_many_steps_as_it_is_asked(dair):
     long, short = dair(image, noise), dair(image, noise[:, :STEPS])
     assert torch.equal(short.posterior.logits, long.posterior.logits[:, :STEPS])
     assert long.scene.painted.shape == (BATCH, 7, 1, 10, 12)
+
+
+# --- several searches
+
+
+def searched(dair: AIR, searches: int, odds: float = 0.0) -> tuple[AIR, torch.Tensor]:
+    """A DAIR that searches so often, with steps that are present with so high odds, and images."""
+    dair.config = replace(dair.config, searches=searches)
+    with torch.no_grad():
+        dair.odds_weight.zero_()
+        dair.attend[-1].weight[0], dair.attend[-1].bias[0] = 0, odds
+    return dair, given(batch=20)[0]
+
+
+def test_of_several_searches_the_one_with_the_highest_bound_is_kept(dair):
+    dair, image = searched(dair, 3)
+    noise = torch.zeros(len(image), STEPS, dair.latents)
+    each = [dair(image, noise, rank=rank) for rank in range(3)]
+    bounds = torch.stack([found.elbo for found in each])
+    kept = dair.infer(image)
+    torch.testing.assert_close(kept.elbo, bounds.amax(0))
+    best = bounds.argmax(0)
+    assert len(best.unique()) == 3  # each of the searches is the best one of some image
+    for found in (lambda f: f.where, lambda f: f.q_what.scale, lambda f: f.scene.painted):
+        of_each = torch.stack([found(one) for one in each])
+        assert torch.equal(found(kept), of_each[best, torch.arange(len(image))])
+
+
+@pytest.mark.parametrize("odds", [10.0, -10.0])
+def test_an_image_whose_count_is_certain_is_searched_once(dair, monkeypatch, odds):
+    dair, image = searched(dair, 3, odds)
+    ranks = []
+    start = Search.start
+    monkeypatch.setattr(
+        Search, "start", lambda self, *given: ranks.append(given[1]) or start(self, *given)
+    )
+    dair.infer(image)
+    assert ranks == [0]
+
+
+def test_samples_are_those_of_the_first_search(dair):
+    """Bounds are taken of samples, and which search is best would depend on them."""
+    once, often = (searched(dair, searches) for searches in (1, 3))
+    bounds = []
+    for model, image in (once, often):
+        torch.manual_seed(2)
+        bounds.append(model.elbo(image))
+    assert torch.equal(*bounds)
+
+
+def test_some_images_of_an_inference_are_those_that_were_taken(dair):
+    image, noise = given()
+    found, rows = dair(image, noise), torch.tensor([2, 0])
+    some = found.take(rows)
+    torch.testing.assert_close(some.elbo, found.elbo[rows])
+    torch.testing.assert_close(
+        some.canvas(some.posterior.mode), found.canvas(found.posterior.mode)[rows]
+    )
+    back = found.put(torch.tensor([0, 2]), some)  # the two change places
+    assert torch.equal(
+        back.where, found.where[[0, 1, 2, 3]].index_copy(0, torch.tensor([0, 2]), some.where)
+    )

@@ -56,7 +56,7 @@ def test_the_bound_is_the_sum_over_all_presences(model, picture):
     image, found = inferred(model, picture)
     objects, number = found.objects, len(found.objects)
     assert 2 <= number <= 6
-    s, cost = objects.logit.sigmoid(), model.cost(objects)
+    s, cost = objects.logit.sigmoid(), model.score.cost(objects)
     bound = torch.zeros(())
     for mask in itertools.product((0.0, 1.0), repeat=number):
         m = torch.tensor(mask)
@@ -66,14 +66,14 @@ def test_the_bound_is_the_sum_over_all_presences(model, picture):
         likelihood = Normal(found.sheet.inner(canvas), model.sigma).log_prob(image).sum()
         value = likelihood + (m * (model.log_odds - cost)).sum() - probability.log()
         bound = bound + probability * value
-    torch.testing.assert_close(model.bound(found)[0], bound)
+    torch.testing.assert_close(model.score.bound(found)[0], bound)
 
 
 def test_each_crop_of_a_batch_has_its_own_bound(model, picture):
     crops = torch.stack([picture[:, :16, :20], picture[:, 20:36, 10:30], picture[:, 30:46, :20]])
     noise = torch.randn(3, 6, model.latents)
-    together = model.bound(model(crops, noise))
-    apart = [model.bound(model(crops[k : k + 1], noise[k : k + 1])) for k in range(3)]
+    together = model.score.bound(model(crops, noise))
+    apart = [model.score.bound(model(crops[k : k + 1], noise[k : k + 1])) for k in range(3)]
     torch.testing.assert_close(together, torch.cat(apart))
 
 
@@ -99,13 +99,13 @@ def test_gradients_are_those_of_finite_differences_in_the_first_pass(model, pict
     image, _ = inferred(model, picture)
     noise = torch.randn(1, 6, model.latents, generator=torch.Generator().manual_seed(2))
     bias, last = model.decoder.correction[-1].bias, model.attend[-1].bias
-    model.bound(model(image, noise))[0].backward()
+    model.score.bound(model(image, noise))[0].backward()
     for parameter, index in ((bias, 12), (last, 0), (last, 1), (last, 2), (last, 5)):
         values = []
         for step in (1e-6, -1e-6):
             with torch.no_grad():
                 parameter[index] += step
-                values.append(float(model.bound(model(image, noise))[0]))
+                values.append(float(model.score.bound(model(image, noise))[0]))
                 parameter[index] -= step
         difference = (values[0] - values[1]) / 2e-6
         assert float(parameter.grad[index]) == pytest.approx(difference, rel=1e-4, abs=1e-5)

@@ -10,7 +10,7 @@ PRESET = PRESETS["object3d"]
 BRIEF = replace(
     PRESET,
     scenes=replace(PRESET.scenes, train_size=2_000, test_size=500),
-    model=replace(PRESET.model, wake=0.8, refined=4),
+    model=replace(PRESET.model, dream=0.0, wake=0.8, refined=4),
     training=replace(
         PRESET.training,
         iterations=150,

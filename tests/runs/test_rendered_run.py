@@ -11,7 +11,7 @@ from airscene.errors import UserError
 from airscene.runs import load_run
 
 FLAGS = """
-    --preset object3d --model.painter raycast --model.hidden 16 --model.wake 0.5
+    --preset object3d --model.painter raycast --model.hidden 16 --model.dream 0.4 --model.wake 0.3
     --scenes.canvas 12 14 --scenes.train-size 32 --scenes.test-size 16
     --training.iterations 4 --training.batch 4 --training.snapshots 2
     --training.validate-every 2 --training.validation-scenes 8
@@ -30,12 +30,13 @@ def test_a_training_leaves_an_evaluation_of_kinds_and_poses_and_a_report(run):
     assert 0 <= table["identity_accuracy"] <= 1 and 0 <= table["position_error"] < 3
     assert {"yaw_error_degrees_cube", "yaw_error_degrees_cylinder", "elbo", "bound"} <= table.keys()
     assert (run / "report.html").exists() and (run / "figures" / "reconstructions.png").exists()
+    assert (run / "figures" / "tables.png").exists()
     assert main(["report", str(run)]) == 0
 
 
-def test_a_resumed_training_ends_where_one_sitting_does(run, tmp_path):
-    arguments = ["train", *FLAGS.split(), "--out", str(tmp_path)]
-    assert main([*arguments, "--max-minutes", "0"]) == 0
+def test_a_resumed_training_ends_where_one_sitting_does(run, tmp_path, ctrl_c_after):
+    with ctrl_c_after(1):
+        assert main(["train", *FLAGS.split(), "--out", str(tmp_path)]) == 130
     assert main(["train", "--resume", "--out", str(tmp_path)]) == 0
     assert load_run(tmp_path).weights == load_run(run).weights
 
@@ -46,10 +47,12 @@ def test_infer_writes_a_line_for_each_picture(run, tmp_path):
     assert main(["infer", str(run), str(images), "--out", str(out)]) == 0
     rows = [json.loads(line) for line in out.read_text().splitlines()]
     assert [row["index"] for row in rows] == [0, 1, 2]
-    assert all({"kind", "probability", "position", "yaw"} <= row.keys() for row in rows)
+    assert all(row["count"] == 1 and row["camera"]["distance"] == 3.6 for row in rows)
+    found = [row["objects"][0] for row in rows]
+    assert all({"kind", "probability", "position", "yaw"} == some.keys() for some in found)
 
 
-@pytest.mark.parametrize("flags", ["--format csv", "--masks m", "--overlay o", "--max-objects 2"])
+@pytest.mark.parametrize("flags", ["--format csv", "--labels m", "--overlay o", "--max-objects 2"])
 def test_flags_of_counted_objects_are_refused(run, tmp_path, capsys, flags):
     images = tmp_path / "x.npy"
     np.save(images, np.zeros((1, 12, 14, 3), np.float32))
@@ -66,7 +69,7 @@ def test_scenes_with_their_poses_are_drawn_by_the_model_and_from_a_seed(run, tmp
 
 def test_the_model_is_asked_for_places_and_not_for_counts(run):
     loaded = load_run(run)
-    assert loaded.place(torch.zeros(2, 3, 12, 14)).kind.shape == (2,)
+    assert loaded.place(torch.zeros(2, 3, 12, 14)).kind.shape == (2, 1)
     with pytest.raises(UserError, match="has no objects"):
         loaded.infer(torch.zeros(2, 3, 12, 14))
 

@@ -136,7 +136,6 @@ def test_a_picture_of_twice_the_size_gives_the_same_objects(run, tmp_path):
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
-        (["--masks", "m"], "--masks has no effect: .* --labels"),
         (["--max-objects", "5"], "--max-objects has no effect"),
         (["--format", "coco"], "--format coco: .* --table"),
         (["--labels", "PICTURES"], "holds pictures to read"),

@@ -240,7 +240,7 @@ def test_a_full_disk_keeps_the_old_checkpoint(path, monkeypatch, moment):
 def test_the_position_is_plain_json(path):
     with safe_open(path, framework="pt") as file:
         position = json.loads(file.metadata()["position"])
-    assert position == {"step": 7, "seconds": 1.5, "summed": 0, "sums": {}}
+    assert position == {"step": 7, "seconds": 1.5, "summed": 0, "sums": {}, "skipped": 0.0}
 
 
 def spoil(path: Path, name: str, change) -> None:

@@ -1,12 +1,15 @@
 import errno
+import itertools
 import json
 import math
 import os
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -19,7 +22,7 @@ from airscene.estimators import EstimationConfig
 from airscene.training import loop
 from airscene.training.checkpoints import Position, read_checkpoint
 from airscene.training.interrupt import Interrupt
-from airscene.training.logging import read_metrics
+from airscene.training.logging import Progress, read_metrics
 from airscene.training.loop import CHECKPOINT, DivergedError
 
 TRAIN = ("step", "seconds", "time", "images_per_second", "learning_rate", "prior_odds")
@@ -248,18 +251,51 @@ def test_a_second_ctrl_c_ends_training_at_once(
     assert step_of(run_folder) == 6
 
 
-def test_time_can_be_limited(make_trainer, quiet, run_folder):
-    assert make_trainer().run(quiet, minutes=0) == "stopped: --max-minutes 0 are over"
-    assert step_of(run_folder) == 1
+def timed(monkeypatch, each: float) -> None:
+    """Lets every reading of the clock in the loop come so many seconds after the one before."""
+    now = itertools.count(0.0, each)
+    clock = SimpleNamespace(perf_counter=lambda: next(now), time=time.time)
+    monkeypatch.setattr(loop, "time", clock)
 
 
-def test_the_time_of_earlier_sittings_counts(make_trainer, quiet, run_folder):
-    make_trainer().run(quiet, minutes=0)
-    trainer = make_trainer()
+def test_short_time_passes_the_whole_schedule(make_trainer, quiet, monkeypatch, run_folder):
+    timed(monkeypatch, 1.0)  # of each step
+    trainer = make_trainer(iterations=12, validate_every=6)
+    odds = []
+    reason = trainer.run(quiet, 4 / 60, lambda t: odds.append(t.scheduled["prior_odds"]))
+    assert reason == "done: 4 iterations in place of 12" and step_of(run_folder) == 4
+    assert odds == pytest.approx([0.01 ** (1 - part) for part in (0, 3 / 11, 6 / 11, 9 / 11)])
+    assert [row["step"] for row in read_metrics(run_folder) if "validation/elbo" in row] == [4]
+    assert {path.stem for path in (run_folder / "snapshots").iterdir()} == {
+        "00000000",
+        "00000004",
+    }
+
+
+def test_the_time_of_earlier_sittings_counts(
+    make_trainer, quiet, monkeypatch, before_step, press_ctrl_c, run_folder
+):
+    timed(monkeypatch, 1.0)
+    trainer = make_trainer(iterations=12)
+    before_step(trainer, 1, press_ctrl_c)
+    assert trainer.run(quiet, 4 / 60) == "interrupted"
+    trainer = make_trainer(iterations=12)
     trainer.resume()
-    assert trainer.position.seconds > 0
-    assert trainer.run(quiet, minutes=0).startswith("stopped")
-    assert step_of(run_folder) == 1
+    assert trainer.position.seconds == 2 and trainer.position.scheduled == 6
+    assert trainer.run(quiet, 4 / 60) == "done: 4 iterations in place of 12"
+
+
+def test_enough_time_changes_nothing(make_trainer, quiet, run_folder, tmp_path):
+    make_trainer("straight").run(quiet)
+    assert make_trainer().run(quiet, minutes=1000) == "done: 12 iterations"
+    assert_same_state(run_folder, tmp_path / "straight")
+
+
+def test_the_number_of_steps_is_told(make_trainer, monkeypatch, capsys):
+    timed(monkeypatch, 1.0)
+    make_trainer(iterations=60).run(Progress(60), 30 / 60)
+    told = " ".join(capsys.readouterr().err.split())
+    assert "about 30 steps fit into 0.5 minutes of training; they pass the whole schedule" in told
 
 
 def test_patience_ends_at_a_plateau(make_trainer, quiet, monkeypatch, run_folder):

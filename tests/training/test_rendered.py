@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from airscene.config import Config
-from airscene.models.pose import PosePosterior, log_prior, pose_of
+from airscene.errors import UserError
+from airscene.models.pose import PosePosterior, draw_prior, log_prior, pose_of
 from airscene.models.rendered import Rendered, RenderedConfig
 from airscene.training import rendered
 from airscene.training.rendered import RenderedObjective
@@ -140,13 +141,41 @@ def test_reweighted_wake_sleep_climbs_towards_the_true_posterior(objective, para
     torch.testing.assert_close(gradient, truth.detach(), atol=0.02, rtol=0)
 
 
-def test_the_first_part_of_training_is_wake_sleep_and_sigma_falls(objective):
-    objective.model.config = replace(objective.model.config, wake=0.5)
+def test_dreams_are_fitted_as_the_prior_says(objective, image):
+    """The loss is -log q of the kinds and codes whose pictures the network was shown."""
+    torch.manual_seed(4)
+    loss, _ = objective._dream(image.expand(5, -1, -1, -1))
+    torch.manual_seed(4)
+    kind, code = draw_prior(KINDS, (20,))
+    dreamt = objective.model.painter(kind[:, None], pose_of(code)[:, None])
+    expected = -objective.model(dreamt).log_prob(kind[None], code[None]).mean()
+    torch.testing.assert_close(loss, expected)
+    assert (
+        torch.autograd.grad(loss, [*objective.model.network.maps.parameters()])[0].abs().max() > 0
+    )
+
+
+def test_training_dreams_first_then_wakes_while_sigma_falls_then_climbs_the_bound(objective):
+    objective.model.config = replace(objective.model.config, dream=0.25, wake=0.25)
     training = replace(objective.config.training, sigma_factor=((0.0, 10.0), (1.0, 1.0)))
     objective.config = replace(objective.config, training=training)
-    for progress, wakes, sigma in ((0.0, True, 40.0), (0.49, True, None), (0.5, False, None)):
+    parts = {0.0: "dream", 0.24: "dream", 0.25: "wake", 0.49: "wake", 0.5: "bound", 1.0: "bound"}
+    for progress, part in parts.items():
         scheduled = objective.schedule(progress)
-        assert objective.wakes == wakes
-        assert sigma is None or scheduled["sigma"] == pytest.approx(sigma)
-    objective.schedule(1.0)
+        assert objective.part == part
+        assert scheduled["sigma"] == pytest.approx(4.0 * 10 ** (1 - progress))
     assert objective.model.sigma.item() == pytest.approx(4.0)
+
+
+@pytest.mark.parametrize(("dream", "wake", "last"), [(1.0, 0.0, "dream"), (0.3, 0.7, "wake")])
+def test_where_nothing_is_left_for_the_bound_not_even_the_last_step_is(
+    objective, dream, wake, last
+):
+    objective.model.config = replace(objective.model.config, dream=dream, wake=wake)
+    objective.schedule(1.0)
+    assert objective.part == last
+
+
+def test_shares_of_more_than_a_training_are_refused():
+    with pytest.raises(UserError, match=r"--model\.dream 0\.8 and --model\.wake 0\.3"):
+        RenderedConfig(dream=0.8, wake=0.3)

@@ -18,7 +18,7 @@ from airscene.data.reading import ARRAY_GIB, check_picture, decoding, gib, note,
 from airscene.errors import UserError
 
 SUFFIXES = (".npy", ".npz")
-TRUTH = ("count", "boxes", "labels", "masks")
+TRUTH = ("count", "boxes", "labels", "masks", "pose", "camera")
 _KIND = "a .npy or .npz array of plain numbers"
 _ACCEPTED = "(H, W), (M, H, W), (H, W, C) or (M, H, W, C) with C 1, 3 or 4"
 _HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
@@ -37,7 +37,7 @@ def read_pictures(path: Path) -> list[np.ndarray]:
     """The pictures of a `.npy` file, or of a `.npz` file's `x` or else its first array.
 
     Returns:
-        Pictures (H, W, C) with C 1 or 3, as bytes, 16 bits, or float32 in [0, 1].
+        Pictures (H, W, C) with C 1 or 3, as bytes, 16 bits, or float32 of any range.
 
     Raises:
         UserError: the file is damaged, or holds no pictures or too large ones.
@@ -60,7 +60,7 @@ def read_pictures(path: Path) -> list[np.ndarray]:
 
 
 def read_truth(path: Path) -> dict[str, np.ndarray]:
-    """Those of the arrays `count`, `boxes`, `labels` and `masks` that a file holds, as they are.
+    """Those of the arrays named in `TRUTH` that a file holds, as they are.
 
     Raises:
         UserError: the file is damaged, or an array too large.

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from airscene.data import arrays, pictures
-from airscene.data.pixels import FULL_WHITE, LUMINANCE, as_tensor, find_white
+from airscene.data.pixels import FULL_WHITE, LUMINANCE, as_tensor, find_white, in_unit_range
 from airscene.data.reading import check_total, is_folder, names, note, shown
 from airscene.data.scenes import Scenes
 from airscene.data.truth import checked_truth
@@ -77,7 +77,7 @@ def load_images(path: Path | str, white: int | None = None) -> UserImages:
     bits, whose largest value becomes 1. Of 16 bits, 65535 becomes 1; but if no 16-bit value of the
     whole path exceeds 4095, as from a camera of 12 bits, 4095 does, and a note says so.
 
-    A picture may have 64 megapixels, an array 1 GiB as stored, and a file or folder 4 GiB of
+    A picture may have 128 megapixels, an array 1 GiB as stored, and a file or folder 4 GiB of
     pixels as loaded (a byte, or four bytes for floats and 16 bits). This is checked before pixels
     are decoded. A note is a `UserWarning`.
 
@@ -164,9 +164,8 @@ def training_scenes(images: UserImages, canvas: tuple[int, int] | None = None) -
         canvas: height and width, or None for those of the first image.
 
     Returns:
-        Scenes, in colour if any image is. The counts, boxes, labels and masks of a file such as
-        `save_scenes` writes come along, boxes and masks brought to the canvas. Without counts the
-        others are left out.
+        Scenes, in colour if any image is. The truth of a file such as `save_scenes` writes comes
+        along, boxes and masks brought to the canvas. Without counts the others are left out.
 
     Raises:
         UserError: the file's truth cannot be true of its images.
@@ -183,14 +182,14 @@ def training_scenes(images: UserImages, canvas: tuple[int, int] | None = None) -
         return scenes
     boxes = None if truth.boxes is None else truth.boxes / scale.repeat(1, 2)[:, None]
     masks = None if truth.masks is None else _resized_masks(truth.masks, (height, width))
-    return replace(scenes, count=truth.count, boxes=boxes, labels=truth.labels, masks=masks)
+    return replace(scenes, **vars(replace(truth, boxes=boxes, masks=masks)))
 
 
 def save_scenes(scenes: Scenes, path: Path) -> Path:
     """Writes scenes to a compressed `.npz` file, whole or not at all.
 
     The file holds `x`, (M, H, W) for grey and (M, H, W, C) for colour, and those of `count`,
-    `boxes`, `labels` and `masks` that are known.
+    `boxes`, `labels`, `masks`, `pose` and `camera` that are known.
 
     Raises:
         UserError: `path` does not end in .npz or cannot be written.
@@ -206,13 +205,21 @@ def save_scenes(scenes: Scenes, path: Path) -> Path:
 
 def _read_file(path: Path) -> list[np.ndarray]:
     is_array = path.suffix.lower() in arrays.SUFFIXES
-    return arrays.read_pictures(path) if is_array else pictures.read_file(path)
+    return _in_unit_range(path, arrays.read_pictures if is_array else pictures.read_file)
+
+
+def _read_image(path: Path) -> list[np.ndarray]:
+    return _in_unit_range(path, pictures.read_file)
+
+
+def _in_unit_range(path: Path, read: Callable[[Path], list[np.ndarray]]) -> list[np.ndarray]:
+    return [in_unit_range(shown(path), picture) for picture in read(path)]
 
 
 def _read_folder(folder: Path) -> dict[Path, list[np.ndarray]]:
     sizes = _readable(names(folder), pictures.measure_file)
     check_total(folder, sum(sizes.values()))
-    found = _readable(list(sizes), pictures.read_file)
+    found = _readable(list(sizes), _read_image)
     if not found:
         raise UserError(
             f"{shown(folder)} holds no image that can be read; name a folder of PNG or JPEG"

@@ -37,7 +37,7 @@ def read_file(path: Path) -> list[np.ndarray]:
     """All pages or frames of a file, upright, with transparency laid over black.
 
     Returns:
-        Pictures (H, W, C) with C 1 or 3, as bytes, 16 bits, or float32 in [0, 1].
+        Pictures (H, W, C) with C 1 or 3, as bytes, 16 bits, or float32 of any range.
 
     Raises:
         UserError: the file is no image, is damaged, or is too large.

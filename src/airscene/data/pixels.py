@@ -48,7 +48,8 @@ def pixels_of(images: Any) -> Tensor:
     if array.dtype == np.uint16:
         fix = f"divide them by {FULL_WHITE}, or by {CAMERA_WHITE} for a camera of 12 bits"
         raise UserError(f"the images hold uint16, of unknown white; {fix}")
-    pixels = as_pixels("the array of images", array)
+    name = "the array of images"
+    pixels = in_unit_range(name, as_pixels(name, array))
     if pixels.dtype == np.uint8:
         pixels = pixels.astype(np.float32) / 255
     return torch.from_numpy(np.require(pixels, requirements=("C", "W")))
@@ -69,23 +70,35 @@ def check_type(name: str, dtype: np.dtype) -> None:
 
 
 def as_pixels(name: str, array: np.ndarray) -> np.ndarray:
-    """Brings an array to bytes, 16 bits or float32 in [0, 1], in the machine's byte order.
+    """Brings an array to bytes, 16 bits or float32 of any range, in the machine's byte order.
 
     Raises:
-        UserError: floats outside [0, 1], infinite or NaN; `name` says in the message whose.
+        UserError: floats that are infinite or NaN; `name` says in the message whose.
     """
     if array.dtype == bool:
         return array.astype(np.uint8) * np.uint8(255)
     if array.dtype.kind != "f":
         return array.astype(array.dtype.newbyteorder("="), copy=False)
-    low, high = float(array.min()), float(array.max())  # NaN if any pixel is
-    if not np.isfinite([low, high]).all():
+    with np.errstate(over="ignore"):
+        floats = array.astype(np.float32, copy=False)
+    if not np.isfinite([floats.min(), floats.max()]).all():  # NaN if any pixel is
         raise UserError(f"{name} holds NaN or infinite pixels; replace them with numbers in [0, 1]")
+    return floats
+
+
+def in_unit_range(name: str, array: np.ndarray) -> np.ndarray:
+    """Pixels of which floats mean black where they are 0 and white where they are 1.
+
+    Raises:
+        UserError: floats outside [0, 1]; `name` says in the message whose.
+    """
+    if array.dtype.kind != "f":
+        return array
+    low, high = float(array.min()), float(array.max())
     if low < -ROUNDING or high > 1 + ROUNDING:
         found = f"pixels from {low:.9g} to {high:.9g}"
         raise UserError(f"{name} holds {found}; scale the floats to [0, 1] or save uint8")
-    floats = array.astype(np.float32, copy=False)
-    return floats if low >= 0 and high <= 1 else floats.clip(0, 1)
+    return array if low >= 0 and high <= 1 else array.clip(0, 1)
 
 
 def on_black(colour: np.ndarray, alpha: np.ndarray) -> np.ndarray:

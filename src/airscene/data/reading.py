@@ -11,7 +11,7 @@ from pathlib import Path
 
 from airscene.errors import UserError
 
-MEGAPIXELS = 64  # the largest picture
+MEGAPIXELS = 128  # the largest picture
 ARRAY_GIB = 1  # the largest array of a .npy or .npz file, as stored in memory
 FILES_GIB = 4  # the most that one image file, or all files of a folder, may hold when loaded
 

@@ -1,14 +1,15 @@
-"""Scenes of one object on a table, drawn by a painter, with their truth."""
+"""Scenes on a table, drawn by a painter, with their truth."""
 
 from __future__ import annotations
 
-import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from airscene.data.scenes import Scenes
+from airscene.models.arrangement import Arrangement
 from airscene.painters.base import Painter
 
 CHUNK = 4096  # pictures that are drawn at a time, so that few are held as floats
@@ -16,13 +17,15 @@ CHUNK = 4096  # pictures that are drawn at a time, so that few are held as float
 
 @dataclass(frozen=True)
 class RenderedScenes:
-    """Draws scenes of one object; its kind, its place and its yaw are uniform.
+    """Draws scenes on a table.
 
     Attributes:
-        painter: draws them; positions lie between -1 and 1 along x and y.
+        painter: draws their pictures.
+        draw: gives so many arrangements from a generator, on its device.
     """
 
     painter: Painter
+    draw: Callable[[int, torch.Generator, torch.device], Arrangement]
 
     def to(self, device: torch.device | str) -> RenderedScenes:
         """Itself: scenes are drawn where the generator is."""
@@ -37,16 +40,13 @@ class RenderedScenes:
             masks: not known of rendered scenes, so without effect.
 
         Returns:
-            Scenes with bytes as images (M, 3, H, W), a count of 1, the kind as label, and poses.
+            Scenes with bytes as images (M, 3, H, W), counts, kinds as labels, poses and cameras.
         """
-        kinds, device = len(self.painter.world.kinds), generator.device
-        kind = torch.randint(kinds, (number, 1), generator=generator, device=device)
-        pose = torch.rand(number, 1, 3, generator=generator, device=device) * 2 - 1
-        pose = pose * pose.new_tensor([1.0, 1.0, math.pi])
-        count = torch.ones(number, dtype=torch.long, device=device)
-        return Scenes(self._images(kind, pose), count, labels=kind, pose=pose)
+        drawn = self.draw(number, generator, generator.device)
+        kind, pose, camera = drawn
+        return Scenes(self._images(drawn), drawn.number, labels=kind, pose=pose, camera=camera)
 
-    def _images(self, kind: Tensor, pose: Tensor) -> Tensor:
-        parts = zip(kind.split(CHUNK), pose.split(CHUNK), strict=True)
-        drawn = (self.painter(*part) for part in parts)
-        return torch.cat([(255 * picture).round().to(torch.uint8) for picture in drawn])
+    def _images(self, drawn: Arrangement) -> Tensor:
+        parts = zip(*(part.split(CHUNK) for part in drawn), strict=True)
+        pictures = (self.painter(*part) for part in parts)
+        return torch.cat([(255 * picture).round().to(torch.uint8) for picture in pictures])

@@ -24,6 +24,8 @@ class Scenes:
             k - 1 of `boxes`, and 0 for the background.
         pose: of objects in 3D scenes, x, y and yaw in radians, with shape (M, K, 3), float32; see
             `painters.world.SceneObject`. `labels` are then kinds.
+        camera: of 3D scenes, azimuth, elevation and distance, with shape (M, 3), float32; see
+            `painters.world.Camera`.
     """
 
     image: Tensor
@@ -32,6 +34,7 @@ class Scenes:
     labels: Tensor | None = None
     masks: Tensor | None = None
     pose: Tensor | None = None
+    camera: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.image)

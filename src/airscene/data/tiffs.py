@@ -75,7 +75,7 @@ def read(path: Path) -> list[np.ndarray]:
     that has one page for many planes is read whole.
 
     Returns:
-        Pictures (H, W, C) with C 1 or 3, as bytes, 16 bits, or float32 in [0, 1].
+        Pictures (H, W, C) with C 1 or 3, as bytes, 16 bits, or float32 of any range.
 
     Raises:
         UserError: the file is damaged, too large, or of a kind that is not read.

@@ -1,4 +1,4 @@
-"""The truth that comes with the user's images: counts, boxes, labels and masks, checked."""
+"""The truth that comes with the user's images: counts, boxes, labels, masks, poses; checked."""
 
 from __future__ import annotations
 
@@ -28,12 +28,17 @@ class Truth:
             `count` on are zero.
         labels: the classes, (M, K), int64; entries from `count` on are -1.
         masks: which object each pixel shows, from 1 on, or 0 for none, (M, H, W), uint8.
+        pose: x, y and yaw of objects in 3D scenes, (M, K, 3), float32; rows from `count` on are
+            zero.
+        camera: azimuth, elevation and distance, (M, 3), float32.
     """
 
     count: Tensor
     boxes: Tensor | None = None
     labels: Tensor | None = None
     masks: Tensor | None = None
+    pose: Tensor | None = None
+    camera: Tensor | None = None
 
 
 def checked_truth(
@@ -47,7 +52,7 @@ def checked_truth(
 
     Args:
         path: the file, for messages.
-        arrays: those of `count`, `boxes`, `labels` and `masks` that it holds.
+        arrays: those of `data.arrays.TRUTH` that it holds.
         number: M, how many images there are.
         height: of the images, in pixels.
         width: of the images, in pixels.
@@ -59,7 +64,7 @@ def checked_truth(
         UserError: an array has a shape, type or value that cannot be true of these images.
     """
     if "count" not in arrays:
-        places = [name for name in ("boxes", "masks") if name in arrays]
+        places = [name for name in ("boxes", "masks", "pose") if name in arrays]
         if places:
             names = " and ".join(places)
             note(f"{shown(path)} has {names} but no count: its truth is left out")
@@ -76,7 +81,13 @@ def checked_truth(
     masks = arrays.get("masks")
     if masks is not None:
         masks = _masks(path, masks, count, height, width)
-    known = (None if a is None else torch.from_numpy(a) for a in (boxes, labels, masks))
+    pose, camera = arrays.get("pose"), arrays.get("camera")
+    if pose is not None:
+        pose = _poses(path, pose, count)
+    if camera is not None:
+        camera = _cameras(path, camera, number)
+    parts = boxes, labels, masks, pose, camera
+    known = (None if a is None else torch.from_numpy(a) for a in parts)
     return Truth(torch.from_numpy(count), *known)
 
 
@@ -132,6 +143,28 @@ def _labels(path: Path, labels: np.ndarray, count: np.ndarray) -> np.ndarray:
     kept = np.full(labels.shape, -1, np.int64)
     kept[used] = _whole(path, "labels", labels[used])
     return kept
+
+
+def _poses(path: Path, pose: np.ndarray, count: np.ndarray) -> np.ndarray:
+    used = _used(path, "pose", pose, count, (3,))
+    kept = np.zeros(pose.shape, np.float32)
+    kept[used] = _finite(path, "pose", pose[used], "save x, y and yaw of each object")
+    return kept
+
+
+def _cameras(path: Path, camera: np.ndarray, number: int) -> np.ndarray:
+    if camera.shape != (number, 3):
+        fix = f"it must be ({number}, 3): azimuth, elevation and distance of each image"
+        _refuse(path, "camera", f"has shape {camera.shape}", fix)
+    return _finite(path, "camera", camera, "save azimuth, elevation and distance of each image")
+
+
+def _finite(path: Path, name: str, array: np.ndarray, fix: str) -> np.ndarray:
+    """Finite numbers, cast to float32."""
+    _check_numbers(path, name, array)
+    if not np.isfinite(array).all():
+        _refuse(path, name, "holds a number that is not finite", fix)
+    return array.astype(np.float32)
 
 
 def _masks(path: Path, masks: np.ndarray, count: np.ndarray, height: int, width: int) -> np.ndarray:

@@ -4,7 +4,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from airscene.errors import UserError
-from airscene.experiments import estimators, generalization, representation, robustness
+from airscene.experiments import (
+    estimators,
+    generalization,
+    representation,
+    robustness,
+    scenes3d,
+)
 from airscene.experiments.workers import open_workers
 from airscene.runs import owned
 
@@ -13,9 +19,13 @@ EXPERIMENTS = {
     "generalization": generalization,
     "representation": representation,
     "robustness": robustness,
+    "scenes3d": scenes3d,
 }
 """By the name that `airscene reproduce` takes; each has `full_experiment`, `quick_experiment` and
 `carry_out`."""
+
+ALONE = ("scenes3d",)
+"""Those whose pieces are computed one after the other, in this process."""
 
 
 def reproduce(
@@ -46,6 +56,8 @@ def reproduce(
     """
     if name not in EXPERIMENTS:
         raise UserError(f"experiment {name} is unknown; choose one of {', '.join(EXPERIMENTS)}")
+    if scheduler is not None and name in ALONE:
+        raise UserError(f"--scheduler has no effect: {name} is computed on this machine alone")
     chosen = EXPERIMENTS[name]
     experiment = chosen.quick_experiment() if quick else chosen.full_experiment()
     if seeds is not None:

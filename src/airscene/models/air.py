@@ -35,6 +35,7 @@ from airscene.compositors import COMPOSITORS, Composition, CompositorName, Layer
 from airscene.counts import CountPosterior
 from airscene.errors import UserError
 from airscene.evidence import LEAST_SIGMA, MOST_SIGMA, choose_sigma
+from airscene.likelihoods import LIKELIHOODS, LikelihoodName
 from airscene.models.appearance import (
     CoarseLightDecoder,
     CoarseLightEncoder,
@@ -59,10 +60,11 @@ SIGMA = 0.3  # of a model that is built before any picture was seen
 START_SHIFT_STD = 0.3  # of a window's centre before squashing
 EDGE = 0.99  # how far towards the border a centre that was found may lie, for its atanh
 
+SURE = 0.99  # probability of a count from which an image is not searched again
 ODDS_UNIT = 10.0  # nats, in which the log odds of presence are weighed
 START_ODDS_WEIGHT = 0.1  # of them
 
-MARGIN = 2  # pixels of a patch that its window leaves free, for windows between two pixels
+ROUNDING = 1  # pixels by which a patch is larger, as it lies on whole pixels and windows between
 WIDE = {False: 6, True: 2}
 """How many times a patch's pixels a canvas has from which patches are faster than the wide form:
 for objects that add up, and for objects that hide what is behind them, which is more work."""
@@ -100,16 +102,20 @@ class AIRConfig(ModelConfig):
     """Units of the LSTM, which there is without feedback only."""
     hidden: Annotated[int, *within(1, 16_384)] = 256
     """Units of each hidden layer of the other networks."""
+    searches: Annotated[int, *within(1, 100)] = 3
+    """How often an image of uncertain count is searched, each time from another place."""
     background: BackgroundName = "none"
     """What lies under the objects: nothing, one colour, a coarse grid of values, or a network."""
     background_code: Annotated[int, *within(1, 4096)] = 8
     """Latent dimensions of a background that is a network."""
     compositor: CompositorName = "sum"
     """How objects are put together: sum adds their paint; over lets them hide what is behind."""
+    likelihood: LikelihoodName = "independent"
+    """How pixels scatter around the canvas: each on its own, or together with their neighbours."""
     evidence: Annotated[float, *within(1, 1e6)] = 150.0
     """What explaining an object is to gain, in nats; it decides sigma where that is not given."""
     sigma: Annotated[float | None, *within(LEAST_SIGMA, MOST_SIGMA)] = None
-    """Standard deviation of a pixel around the canvas; left out, pictures and evidence decide."""
+    """How far pixels scatter around the canvas; left out, pictures and evidence decide."""
     scale_prior: Annotated[tuple[float, float], *in_turn(MEAN, STD)] = (-0.4, 0.1)
     """Mean and standard deviation of logit(window side / shorter canvas side)."""
     shift_prior: Annotated[tuple[float, float], *in_turn(MEAN, STD)] = (0.0, 1.0)
@@ -145,7 +151,9 @@ class AIRConfig(ModelConfig):
         fitted = cast(AIRConfig, super().fitted(images))
         if self.sigma is not None:
             return fitted
-        return replace(fitted, sigma=choose_sigma(images, fitted.side, self.evidence))
+        likelihood = LIKELIHOODS[self.likelihood]()
+        sigma = choose_sigma(images, fitted.side, self.evidence, likelihood)
+        return replace(fitted, sigma=sigma)
 
     def choices(self, given: ModelConfig) -> tuple[str, ...]:
         """See `ModelConfig.choices`."""
@@ -171,6 +179,8 @@ class AIRConfig(ModelConfig):
             found["evidence"] = "--model.sigma is given; leave one of them out"
         if self.feedback == "residual":
             found["lstm"] = "--model.feedback residual has no LSTM; leave one of them out"
+        if self.feedback == "none":
+            found["searches"] = "there is no search without --model.feedback residual; give that"
         if self.background != "network":
             found["background_code"] = "it is read by --model.background network; give that"
         return found
@@ -187,7 +197,7 @@ class AIR(Model[AIRConfig]):
     def __init__(self, config: AIRConfig):
         super().__init__()
         self.config = c = config
-        self.compositor = COMPOSITORS[c.compositor]
+        self.compositor, self.likelihood = COMPOSITORS[c.compositor], LIKELIHOODS[c.likelihood]()
         self.sigma: Tensor
         self.register_buffer("sigma", torch.ones(()), persistent=False)
         self.widen(1.0)
@@ -211,6 +221,7 @@ class AIR(Model[AIRConfig]):
         noise: Float[Tensor, "batch steps latents"],
         scene_noise: Float[Tensor, "batch background"] | None = None,
         reparameterised: bool = True,
+        rank: int = 0,
     ) -> Inference:
         """Attends, infers, repeats: one unrolled pass of as many steps as `noise` has.
 
@@ -221,13 +232,15 @@ class AIR(Model[AIRConfig]):
             scene_noise: the same for the background, shape (B, G); zeros unless given.
             reparameterised: pass the gradient through the samples of the latents; without it, they
                 are data, and only their densities carry a gradient to the posterior.
+            rank: where the first step of a search goes: to the most salient place for 0, to the
+                next for 1, and so on.
         """
         q_background = self.background.posterior(image)
         eps = torch.zeros_like(q_background.loc) if scene_noise is None else scene_noise
         code = _draw(q_background, eps, reparameterised)
         behind = self.background.paint(code)
         view = self._view(image, behind)
-        state, latents = self.attention.start(image), noise[:, 0] * 0
+        state, latents = self.attention.start(image, rank), noise[:, 0] * 0
         steps, painted, prior = [], [], self.prior(noise.shape[1])
         for eps in noise.unbind(1):
             features, centre, state = self.attention(state, latents, view)
@@ -250,7 +263,7 @@ class AIR(Model[AIRConfig]):
             what=what,
             background=code,
             window=self.window(where),
-            scene=Composition(image, behind, objects, self.compositor, self.sigma),
+            scene=self._composed(image, behind, objects),
             prior=prior,
         )
         return found.present_first() if painted else found
@@ -265,6 +278,10 @@ class AIR(Model[AIRConfig]):
     ) -> Inference:
         """The posterior over scenes: its means, or one sample.
 
+        With feedback, the means of an image whose count is uncertain are looked for again from
+        other places, `AIRConfig.searches` times in all, and those with the highest bound are kept.
+        A sample is that of the first search.
+
         Args:
             image: images in [0, 1], shape (B, C, H, W).
             steps: the largest count to allow for; the model's own N unless given.
@@ -278,7 +295,10 @@ class AIR(Model[AIRConfig]):
             device=image.device,
         )
         scene_noise = draw(len(image), self.background.latents, device=image.device)
-        return self(image, noise, scene_noise)
+        found = self(image, noise, scene_noise)
+        if sample or self.config.feedback == "none":
+            return found
+        return self._search_again(image, noise, found)
 
     def reconstruct(
         self, image: Float[Tensor, "batch channels height width"], steps: int | None = None
@@ -312,7 +332,7 @@ class AIR(Model[AIRConfig]):
         what = torch.randn(number, self.config.steps, self.config.what, device=device)
         code = torch.randn(number, self.background.latents, device=device)
         behind, objects = self.background.paint(code), self.paint(where, what)
-        scene = Composition(behind, behind, objects, self.compositor, self.sigma)
+        scene = self._composed(behind, behind, objects)
         return scene.canvas(counts.presence_of(count, self.config.steps)), count
 
     @torch.no_grad()
@@ -357,7 +377,7 @@ class AIR(Model[AIRConfig]):
         cx, cy = (x.tanh() + 1) * (c.width / 2), (y.tanh() + 1) * (c.height / 2)
         side = scale.sigmoid() * min(c.height, c.width)
         if self.patch != (c.height, c.width):
-            side = side.clamp(max=max(self.patch) - MARGIN)
+            side = side.clamp(max=(max(self.patch) - self._margin) / self._spread)
         return torch.stack([cx, cy, side], -1)
 
     def paint(
@@ -376,6 +396,16 @@ class AIR(Model[AIRConfig]):
             paint, opacity = paint.split([c.channels, 1], 2)
         return Layers(paint, opacity, corner)
 
+    @property
+    def _margin(self) -> int:
+        """Pixels of a patch that what is painted leaves free, on both sides together."""
+        return ROUNDING + 2 * self.likelihood.reach
+
+    @property
+    def _spread(self) -> float:
+        """How much wider than a window is what is painted: by half a point on each side."""
+        return 1 + 1 / self.config.glimpse
+
     def _patch(self) -> tuple[int, int]:
         """Height and width of the patch that an object is painted on; see `airscene.layers`.
 
@@ -384,7 +414,8 @@ class AIR(Model[AIRConfig]):
         """
         c = self.config
         mean, std = c.scale_prior
-        side = MARGIN + math.ceil(min(c.height, c.width) / (1 + math.exp(-mean - 4 * std)))
+        largest = min(c.height, c.width) / (1 + math.exp(-mean - 4 * std))
+        side = self._margin + math.ceil(self._spread * largest)
         if c.height * c.width < WIDE[self.compositor.opaque] * side**2:
             return c.height, c.width
         return side, side
@@ -398,7 +429,11 @@ class AIR(Model[AIRConfig]):
     def _view(self, image: Tensor, behind: Tensor) -> View:
         """What the first step can read."""
         seen = torch.ones_like(image[:, :1]) if self.compositor.opaque else None
-        return View(image, image - behind.detach(), behind.detach(), seen)
+        return View(image, image - behind.detach(), behind.detach(), seen, self.likelihood)
+
+    def _composed(self, image: Tensor, behind: Tensor, objects: Layers) -> Composition:
+        """Images, their backgrounds and objects, put together."""
+        return Composition(image, behind, objects, self.compositor, self.sigma, self.likelihood)
 
     def _step(
         self, view: View, features: Tensor, centre: Tensor, noise: Tensor, reparameterised: bool
@@ -431,6 +466,21 @@ class AIR(Model[AIRConfig]):
         cost = kl_divergence(step.q_where, prior.where).sum(-1)
         cost = cost + kl_divergence(step.q_what, prior.what).sum(-1)
         return gain / (2 * self.sigma.square()) - cost + self.log_odds
+
+    @torch.no_grad()
+    def _search_again(self, image: Tensor, noise: Tensor, found: Inference) -> Inference:
+        """Of several searches of each image, the one with the highest bound; see `infer`."""
+        sure = found.posterior.log_probs.amax(-1) > math.log(SURE)
+        unsure = (~sure).nonzero()[:, 0]
+        if not len(unsure):
+            return found
+        best = found.take(unsure).elbo
+        for rank in range(1, self.config.searches):
+            other = self(image[unsure], noise[unsure], rank=rank)
+            better = (other.elbo > best).nonzero()[:, 0]
+            found = found.put(unsure[better], other.take(better))
+            best = best.maximum(other.elbo)
+        return found
 
     @torch.no_grad()
     def _start_calm(self) -> None:

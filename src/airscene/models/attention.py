@@ -8,6 +8,7 @@ centre to depart from.
 """
 
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -20,10 +21,12 @@ POINTS = 10  # an object spans so many points of the reduced picture that is sea
 CELL = 2  # points between two places that are compared
 FILTERS = 16
 INK = 80.0  # what ink counts before anything is learned; large enough to choose one place
+LEFT_OUT = -1e6  # below any salience, and finite, as all places may be left out
 NEAR = 0.3  # standard deviation of the neighbourhood of the best place, in objects
+APART = 0.35  # of the best places of an image, the centres lie so many objects apart
 GLANCE = 1.4  # side of the region that is looked at before where is inferred, in objects
 
-State = tuple[Tensor, ...]
+State = tuple[Any, ...]
 
 
 class Recurrent(nn.Module):
@@ -42,8 +45,13 @@ class Recurrent(nn.Module):
         self.step_gates = nn.Linear(latents + units, 4 * units, bias=False)
         self.initial_state = nn.Parameter(torch.zeros(2, units))
 
-    def start(self, image: Tensor) -> State:
-        """What the first step remembers; the image is read once a scene, not once a step."""
+    def start(self, image: Tensor, rank: int = 0) -> State:
+        """What the first step remembers; the image is read once a scene, not once a step.
+
+        Args:
+            image: shape (B, C, H, W).
+            rank: not read, as there is no search.
+        """
         hidden, cell = (state.expand(len(image), -1) for state in self.initial_state)
         return self.image_gates(image.flatten(1)), hidden, cell
 
@@ -94,25 +102,38 @@ class Search(nn.Module):
         self.salience.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.register_buffer("places", self._places(size), persistent=False)
 
-    def start(self, image: Tensor) -> State:
-        """Nothing: the canvas is all the memory that the search needs."""
-        return ()
+    def start(self, image: Tensor, rank: int = 0) -> State:
+        """Where to begin; beyond that, the canvas is all the memory that the search needs.
+
+        Args:
+            image: shape (B, C, H, W).
+            rank: the first step goes to the best place for 0, to the next best for 1, and so on.
+        """
+        return (rank,)
 
     def forward(self, state: State, latents: Tensor, view: View) -> tuple[Tensor, Tensor, State]:
         """Features (B, F), the centre to depart from (B, 2) in [-1, 1], and the state."""
-        centre = self.find(view)
+        centre = self.find(view, *state)
         window = torch.cat([centre, torch.full_like(centre[:, :1], GLANCE * self.side)], -1)
         height, width = view.image.shape[-2:]
         glance = view.glance(window, self.points, self.glanced)
         x, y = centre.unbind(-1)
-        return glance.flatten(1), torch.stack([2 * x / width - 1, 2 * y / height - 1], -1), state
+        return glance.flatten(1), torch.stack([2 * x / width - 1, 2 * y / height - 1], -1), (0,)
 
-    def find(self, view: View) -> Float[Tensor, "batch 2"]:
-        """The most salient place (x, y) of each image in pixels, shape (B, 2)."""
+    def find(self, view: View, rank: int = 0) -> Float[Tensor, "batch 2"]:
+        """The most salient place (x, y) of each image in pixels, shape (B, 2).
+
+        Args:
+            view: what is left to explain.
+            rank: how many better places to leave out, with what is around each of them.
+        """
         reduced = F.adaptive_avg_pool2d(view.visible, self.reduced)
         ink = F.avg_pool2d(reduced, 5, CELL, padding=2)
         ink = (ink if view.seen is None else ink.abs()).mean(1, keepdim=True)
         salience = (INK * ink + self.salience(reduced).to(ink.dtype)).flatten(1)  # (B, places)
+        for _ in range(rank):
+            around = torch.cdist(self.places[salience.argmax(-1)], self.places) < APART * self.side
+            salience = salience.masked_fill(around, LEFT_OUT)
         best = self.places[salience.argmax(-1)]
         distance = torch.cdist(best, self.places) / (NEAR * self.side)
         weight = (salience - distance.square() / 2).softmax(-1).unsqueeze(-1)

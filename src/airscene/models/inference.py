@@ -1,5 +1,6 @@
 """The posterior over a batch of scenes, and everything that an estimator asks of it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -13,6 +14,7 @@ from airscene.compositors import Composition
 from airscene.counts import CountPosterior
 from airscene.networks import normal
 
+Changed = Callable[..., Tensor]
 Masks = Float[Tensor, "*masks steps"]
 
 
@@ -121,19 +123,22 @@ class Inference:
             index = order.view(*order.shape, *[1] * (values.dim() - 2))
             return values.gather(1, index.expand_as(values))
 
-        def reordered_normal(q: Normal) -> Normal:
-            return normal(reordered(q.loc), reordered(q.scale))
+        return self._each(reordered, lambda own: own)
 
-        return replace(
-            self,
-            posterior=CountPosterior(reordered(self.posterior.logits)),
-            q_where=reordered_normal(self.q_where),
-            q_what=reordered_normal(self.q_what),
-            where=reordered(self.where),
-            what=reordered(self.what),
-            window=reordered(self.window),
-            scene=replace(self.scene, objects=self.scene.objects.map(reordered)),
+    def put(self, rows: Int[Tensor, "some"], other: "Inference") -> "Inference":
+        """The same with the steps of some images from another inference of them.
+
+        Args:
+            rows: which images, R of them.
+            other: an inference of these R images with the same backgrounds.
+        """
+        return self._each(
+            lambda own, new: own.index_copy(0, rows, new), lambda own, new: own, other
         )
+
+    def take(self, rows: Int[Tensor, "some"]) -> "Inference":
+        """The inference of some of the images, by their numbers."""
+        return self._each(lambda own: own[rows], lambda own: own[rows])
 
     @property
     def elbo(self) -> Float[Tensor, "batch"]:
@@ -150,6 +155,42 @@ class Inference:
         """Presence logit, where and what of each step, shape (B, N, 1 + 3 + D), detached."""
         parts = (self.posterior.logits.unsqueeze(-1), self.where, self.what)
         return torch.cat(parts, -1).detach()
+
+    def _each(self, of_steps: Changed, of_images: Changed, *others: "Inference") -> "Inference":
+        """The same with other tensors.
+
+        Args:
+            of_steps: of each tensor (B, N, ·) and those of the others makes a new one.
+            of_images: the same of each tensor (B, ·) that steps have no part in.
+            others: inferences.
+        """
+        every = (self, *others)
+
+        def each(change: Changed, read: Callable[[Inference], Tensor]) -> Tensor:
+            return change(*map(read, every))
+
+        def each_normal(change: Changed, name: str) -> Normal:
+            loc = each(change, lambda found: getattr(found, name).loc)
+            return normal(loc, each(change, lambda found: getattr(found, name).scale))
+
+        scene = replace(
+            self.scene,
+            image=each(of_images, lambda found: found.scene.image),
+            background=each(of_images, lambda found: found.scene.background),
+            objects=self.scene.objects.map(of_steps, *(found.scene.objects for found in others)),
+        )
+        return replace(
+            self,
+            posterior=CountPosterior(each(of_steps, lambda found: found.posterior.logits)),
+            q_where=each_normal(of_steps, "q_where"),
+            q_what=each_normal(of_steps, "q_what"),
+            q_background=each_normal(of_images, "q_background"),
+            where=each(of_steps, lambda found: found.where),
+            what=each(of_steps, lambda found: found.what),
+            background=each(of_images, lambda found: found.background),
+            window=each(of_steps, lambda found: found.window),
+            scene=scene,
+        )
 
     def _joint(self, presence: Tensor | None, cost: Tensor) -> Tensor:
         """Log p(x | z, n) + log p(n) less what each present object's latents cost, (..., B)."""

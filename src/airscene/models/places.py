@@ -63,11 +63,15 @@ class Sheet:
         return replace(self, left=left)
 
     def without(self, row: Tensor, pixel: Tensor, radius: int) -> "Sheet":
-        """The sheet when nothing is looked for around some pixels (y, x), shape (T, 2), again."""
-        at = torch.zeros_like(self.inner(self.left))
-        at[row, 0, pixel[:, 0] - self.margin, pixel[:, 1] - self.margin] = 1
-        around = F.pad(largest(at, radius) > 0, [self.margin] * 4)
-        return replace(self, tried=self.tried | around)
+        """The sheet when nothing is looked for around some pixels (y, x), shape (T, 2), again.
+
+        The radius is at most the margin.
+        """
+        around = torch.arange(-radius, radius + 1, device=pixel.device)
+        y, x = (pixel[:, axis, None] + around for axis in (0, 1))
+        tried = self.tried.clone()
+        tried[row[:, None, None], 0, y[:, :, None], x[:, None]] = True
+        return replace(self, tried=tried)
 
     def inner(self, values: Tensor) -> Tensor:
         """Values of all pixels, without those of the margin."""

@@ -91,21 +91,31 @@ class PosePosterior:
         return u + (density + _of(self.weights, kind)).logsumexp(-1)
 
     @property
-    def mode(self) -> tuple[Int[Tensor, "batch"], Float[Tensor, "batch 3"]]:
-        """The most probable kind, shape (B,), and its x, y and yaw, shape (B, 3).
+    def peak(self) -> tuple[Int[Tensor, "batch"], Float[Tensor, "batch 3"]]:
+        """The most probable kind, shape (B,), and u and yaw where its density is highest, (B, 3).
 
         The yaw is the mean of the component that has the highest peak, and no average of several.
         """
         kind = self.kinds.argmax(1)[None]
         peaks = _of(self.weights - self.spreads.log(), kind).argmax(-1)
-        code = self.code(kind, peaks, self.loc.new_zeros(*kind.shape, 3))
-        return kind[0], pose_of(code)[0]
+        return kind[0], self.code(kind, peaks, self.loc.new_zeros(*kind.shape, 3))[0]
+
+    @property
+    def mode(self) -> tuple[Int[Tensor, "batch"], Float[Tensor, "batch 3"]]:
+        """The most probable kind, shape (B,), and its x, y and yaw, shape (B, 3); see `peak`."""
+        kind, code = self.peak
+        return kind, pose_of(code)
 
 
 def pose_of(code: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3"]:
     """x, y and yaw in [-π, π), from u and any yaw, shape (*, 3)."""
     u, yaw = code[..., :2], code[..., 2:]
     return torch.cat([REACH * u.tanh(), (yaw + math.pi).remainder(TURN) - math.pi], -1)
+
+
+def code_of(pose: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3"]:
+    """U and yaw of poses whose positions lie within REACH; the inverse of `pose_of`."""
+    return torch.cat([(pose[..., :2] / REACH).atanh(), pose[..., 2:]], -1)
 
 
 def draw_prior(

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from airscene.models.pose import REACH, TURN, PosePosterior
 from airscene.networks import MLP, calm, spread
-from airscene.painters.raycast import axes, focal_length
+from airscene.painters.perspective import project
 from airscene.painters.world import World
 from airscene.spatial import crop
 
@@ -94,15 +94,11 @@ class PoseNetwork(nn.Module):
 
 def window_of(position: Float[Tensor, "batch 2"], world: World) -> Float[Tensor, "batch 3"]:
     """The window (cx, cy, side) in pixels around objects at positions (x, y), shape (B, 3)."""
-    camera = position.new_tensor(world.camera.numbers)
-    back, right, up = axes(camera)
+    camera = position.new_tensor(world.camera.numbers).expand(len(position), 3)
     height = sum(kind.height for kind in world.kinds) / len(world.kinds)
     point = torch.cat([position, torch.full_like(position[:, :1], height)], -1)
-    away = camera[2] - point @ back  # of the camera, along the direction in which it looks
-    scale = focal_length(world) / away
-    rows, columns = world.size
-    x, y = columns / 2 + scale * (point @ right), rows / 2 - scale * (point @ up)
-    return torch.stack([x, y, CROP * scale], -1)
+    centre, scale = project(point, camera, world)
+    return torch.cat([centre, CROP * scale[:, None]], -1)
 
 
 def _middles(number: int, like: Tensor) -> Tensor:

@@ -9,7 +9,9 @@ Inference: a network gives the posterior over kind, position and yaw.
 """
 
 import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Annotated, Literal
 
 import torch
@@ -17,6 +19,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from airscene.errors import UserError
+from airscene.models.arrangement import Arrangement, draw_one
 from airscene.models.base import FLOAT, Model, ModelConfig
 from airscene.models.pose import PosePosterior, log_prior, pose_of
 from airscene.models.pose_network import GLIMPSE, WIDTHS, PoseNetwork
@@ -24,6 +27,9 @@ from airscene.painters.by_name import PAINTERS
 from airscene.painters.differences import differentiable
 from airscene.painters.world import ONE_OBJECT, World
 from airscene.ranges import Range, check_ranges, in_turn, within
+
+WITHOUT_WAKE = "reweighted wake-sleep takes no part; raise --model.wake or leave it out"
+WITHOUT_BOUND = "the bound takes no part; lower --model.dream and --model.wake or leave it out"
 
 
 @dataclass(frozen=True)
@@ -44,8 +50,12 @@ class RenderedConfig(ModelConfig):
     """Standard deviation of a pixel around the picture, images lying in [0, 1]."""
     hidden: Annotated[int, *within(1, 16_384)] = 200
     """Units of the hidden layers."""
-    wake: Annotated[float, *within(0, 1)] = 0.8
-    """Share of training, its first part, by reweighted wake-sleep; the bound takes the rest."""
+    dream: Annotated[float, *within(0, 1)] = 0.75
+    """Share of training, its first part, on scenes from the prior, which the painter draws."""
+    wake: Annotated[float, *within(0, 1)] = 0.0
+    """Share of training, its next part, by reweighted wake-sleep; the bound takes the rest."""
+    dreams: Annotated[int, *within(1, 1000)] = 4
+    """Scenes from the prior in a step, for each image of the batch."""
     particles: Annotated[int, *within(2, 1000)] = 12
     """Samples of an image in reweighted wake-sleep."""
     refined: Annotated[int, *within(1, 1000)] = 8
@@ -60,6 +70,11 @@ class RenderedConfig(ModelConfig):
 
     def __post_init__(self):
         check_ranges(self, "--model.")
+        if self.dream + self.wake > 1:
+            raise UserError(
+                f"--model.dream {self.dream:g} and --model.wake {self.wake:g} are shares of a "
+                f"training, of more than all of it; lower one of them"
+            )
 
     def fitted(self, images: Float[Tensor, "batch channels height width"]) -> "RenderedConfig":
         """See `ModelConfig.fitted`; the pictures must be in colour."""
@@ -74,6 +89,11 @@ class RenderedConfig(ModelConfig):
         return replace(ONE_OBJECT, size=(self.height, self.width))
 
     @property
+    def draw(self) -> Callable[..., Arrangement]:
+        """What draws the scenes of a run; see `models.arrangement.draw_one`."""
+        return partial(draw_one, self.world)
+
+    @property
     def kept_bytes(self) -> int:
         """See `ModelConfig.kept_bytes`: the features of the network, and the pictures drawn."""
         pixels, (first, second) = self.height * self.width, WIDTHS
@@ -81,11 +101,28 @@ class RenderedConfig(ModelConfig):
         drawn = (
             max(self.particles + 2 * self.refined, 7 * self.samples) * 4 * self.channels * pixels
         )
-        return FLOAT * (features + drawn + 30 * self.channels * pixels)
+        dreamt = (self.dreams - 1) * (features + 4 * self.channels * pixels)
+        return FLOAT * (features + max(drawn, dreamt) + 30 * self.channels * pixels)
 
     def pass_bytes(self, steps: int) -> int:
         """See `ModelConfig.pass_bytes`: a picture of each kind, as the ray caster draws it."""
         return FLOAT * 40 * len(ONE_OBJECT.kinds) * self.channels * self.height * self.width
+
+    def idle(self) -> Mapping[str, str]:
+        """See `ModelConfig.idle`: the settings of parts of training that have no share."""
+        parts = {
+            "dreams": (self.dream, "dreams take no part; raise --model.dream or leave it out"),
+            "particles": (self.wake, WITHOUT_WAKE),
+            "refined": (self.wake, WITHOUT_WAKE),
+            "samples": (self.climbs, WITHOUT_BOUND),
+            "differences": (self.climbs, WITHOUT_BOUND),
+        }
+        return {name: reason for name, (share, reason) in parts.items() if not share}
+
+    @property
+    def climbs(self) -> bool:
+        """Whether a part of training is left for the bound."""
+        return self.dream + self.wake < 1 - 1e-9
 
     @property
     def size_field(self) -> str:
@@ -141,20 +178,27 @@ class Rendered(Model[RenderedConfig]):
         return kind[0], pose_of(code)[0]
 
     @torch.no_grad()
+    def places(
+        self, image: Float[Tensor, "batch 3 height width"]
+    ) -> tuple[Arrangement, Float[Tensor, "batch 1 kinds"]]:
+        """What is inferred of each image, and the probability of each kind."""
+        posterior = self(image)
+        kind, pose = posterior.mode
+        camera = pose.new_tensor(self.world.camera.numbers).expand(len(pose), 3)
+        scenes = Arrangement(kind[:, None], pose[:, None], camera)
+        return scenes, posterior.kinds[:, None].exp()
+
+    @torch.no_grad()
     def reconstruct(
         self, image: Float[Tensor, "batch 3 height width"]
     ) -> Float[Tensor, "batch 3 height width"]:
         """The picture of the posterior's mode, shape (B, 3, H, W)."""
-        kind, pose = self.infer(image)
-        return self.painter(kind[:, None], pose[:, None])
+        return self.painter(*self.places(image)[0])
 
     @torch.no_grad()
     def generate(self, number: int) -> tuple[Float[Tensor, "number 3 height width"], None]:
         """Pictures of objects drawn from the prior; no counts, as there is always one."""
-        kind = torch.randint(len(self.world.kinds), (number,), device=self.device)
-        pose = torch.rand(number, 3, device=self.device) * 2 - 1
-        pose = pose * pose.new_tensor([1.0, 1.0, math.pi])
-        return self.painter(kind[:, None], pose[:, None]), None
+        return self.painter(*draw_one(self.world, number, device=self.device)), None
 
     @torch.no_grad()
     def elbo(self, image: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch"]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from jaxtyping import Float
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from airscene import layers, spatial
 from airscene.compositors import Layers
+from airscene.likelihoods import Independent, Likelihood
 from airscene.models.likeness import likeness
 
 Patch = tuple[int, int]
@@ -28,12 +29,14 @@ class View:
         behind: the background, shape (B, C, H, W), without gradient.
         seen: the part of each pixel that no object explains yet, shape (B, 1, H, W), if objects
             hide what is behind them.
+        likelihood: how pixels scatter around the canvas.
     """
 
     image: Float[Tensor, "batch channels height width"]
     left: Float[Tensor, "batch channels height width"]
     behind: Float[Tensor, "batch channels height width"]
     seen: Float[Tensor, "batch 1 height width"] | None
+    likelihood: Likelihood = field(default_factory=Independent)
 
     @property
     def visible(self) -> Float[Tensor, "batch channels height width"]:
@@ -94,8 +97,8 @@ class View:
             layer: one object of each scene, N = 1.
 
         Returns:
-            The view, and by how much the object lowers the squared error, shape (B,), without
-            gradient.
+            The view, and by how much the object lowers the squared error, ‖W left‖² of the
+            likelihood, shape (B,), without gradient.
         """
         place, change = layer.corner[:, 0], layer.paint[:, 0].detach()
         size, seen = layers.size_of(change), self.seen
@@ -104,7 +107,8 @@ class View:
             change = part * (change - opacity * layers.cut(self.behind, place, size))
             seen = layers.added(seen, place, -part * opacity)
         left = layers.cut(self.left, place, size)
-        gain = (change * (2 * left - change)).flatten(1).sum(1)
+        values, before = map(self.likelihood, (change, left))
+        gain = (values * (2 * before - values)).flatten(1).sum(1)
         return replace(self, left=layers.added(self.left, place, -change), seen=seen), gain
 
     def _crop_apart(

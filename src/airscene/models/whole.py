@@ -23,20 +23,20 @@ however large the picture, and each place is decided by itself.
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import cast
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.distributions import Normal, kl_divergence
+from torch.distributions import Normal
 
 from airscene import layers, spatial
 from airscene.models.appearance import CoarseLightDecoder, CoarseLightEncoder
 from airscene.models.base import Model
 from airscene.models.objects import Objects
 from airscene.models.places import TRIED, Sheet, find_places, pasted
+from airscene.models.poisson import PoissonScore, WholeInference
 from airscene.models.view import View
 from airscene.models.whole_config import GLANCE, ROOM, WholeConfig
 from airscene.networks import MLP, normal, raw_of, spread
@@ -44,25 +44,9 @@ from airscene.networks import MLP, normal, raw_of, spread
 WHERE = 3  # log side, x, y
 SIGMA = 0.3  # of a model that is built before any picture was seen
 START_SHIFT_STD = 0.1  # of a window's centre around its place, in sides
-FAR, LEASH = 0.5, 50.0  # sides from its place up to which a window goes free, and nats a side² then
 SMALLEST = 4.0  # pixels of a window's side
 PASSES, MOST_PASSES = 4, 50  # in training, and in a picture that never seems to be explained
 AT_ONCE = 4096  # places that are explained at a time
-
-
-@dataclass(frozen=True)
-class WholeInference:
-    """The posterior over the scenes of a batch of crops.
-
-    Attributes:
-        sheet: the crops, and what is left of them.
-        objects: at all places that were looked at.
-        canvas: Σ s_k p_k, with the gradient, shape (B, 1, H, W) of the sheet.
-    """
-
-    sheet: Sheet
-    objects: Objects
-    canvas: Float[Tensor, "batch 1 height width"]
 
 
 class WholeAIR(Model[WholeConfig]):
@@ -177,10 +161,11 @@ class WholeAIR(Model[WholeConfig]):
             if not len(row):
                 break
             found = [self._at(sheet, *part) for part in _portions(row, pixel)]
-            present = Objects.join([part[part.logit > 0] for part in found])
-            sheet = sheet.less(present.row, present.corner, present.paint)
+            present = [part[part.logit > 0] for part in found]
+            for part in present:
+                sheet = sheet.less(part.row, part.corner, part.paint)
             sheet = sheet.without(row, pixel, self._tried)
-            parts.append(present)
+            parts += present
         return Objects.join(parts).moved(-self.margin)
 
     def infer(
@@ -192,39 +177,20 @@ class WholeAIR(Model[WholeConfig]):
             noise = draw(len(image), self.config.steps, self.latents, device=image.device)
             return self(image, noise)
 
-    def bound(self, found: WholeInference) -> Float[Tensor, "batch"]:
-        """The ELBO in nats, the presences summed out and z sampled once, shape (B,).
-
-        It leaves out log Z of the Poisson process, which nothing but the picture's size decides.
-        """
-        objects, presence = found.objects, found.objects.logit.sigmoid()
-        spread_out = presence * (1 - presence) * objects.paint.square().flatten(1).sum(1)
-        each = presence * (self.log_odds - self.cost(objects)) + _entropy(objects.logit)
-        each = each - spread_out / (2 * self.sigma.square())
-        total = torch.zeros_like(found.canvas[:, 0, 0, 0]).index_add(0, objects.row, each)
-        return total + self._log_likelihood(found.sheet, found.canvas)
-
-    def cost(self, objects: Objects) -> Float[Tensor, "places"]:
-        """What the latents of each object cost in nats, positions in squared sides, shape (T,).
-
-        Windows far from their place cost more, so that each object has a place of its own.
-        """
-        side, shift = (_part(objects.q_where, at) for at in (slice(0, 1), slice(1, None)))
-        zero = torch.zeros_like(self.log_odds)
-        cost = kl_divergence(objects.q_what, normal(zero, zero + 1)).sum(-1)
-        cost = cost + kl_divergence(side, normal(zero, zero + self.config.side_std)).sum(-1)
-        far = (shift.loc.abs() - FAR).clamp(min=0).square().sum(-1)
-        return cost - shift.entropy().sum(-1) + LEASH * far
+    @property
+    def score(self) -> PoissonScore:
+        """How well objects explain crops, at the present odds and sigma."""
+        return PoissonScore(self.log_odds, self.sigma, self.config.side_std)
 
     @torch.no_grad()
     def elbo(self, image: Float[Tensor, "batch 1 height width"]) -> Float[Tensor, "batch"]:
-        """See `Model.elbo` and `bound`."""
-        return self.bound(self.infer(image, sample=True))
+        """See `Model.elbo` and `PoissonScore.bound`."""
+        return self.score.bound(self.infer(image, sample=True))
 
     @torch.no_grad()
     def log_likelihood(self, image: Float[Tensor, "batch 1 height width"], samples: int):
         """See `Model.log_likelihood`: presences, windows and codes are all sampled, shape (B,)."""
-        weights = [self._log_weight(self.infer(image, sample=True)) for _ in range(samples)]
+        weights = [self.score.log_weight(self.infer(image, sample=True)) for _ in range(samples)]
         return torch.stack(weights).logsumexp(0) - math.log(samples)
 
     @torch.no_grad()
@@ -288,27 +254,6 @@ class WholeAIR(Model[WholeConfig]):
         inside = layers.under(sheet.inside[:, 0], row, corner, patch).unsqueeze(1)
         return corner, paint * inside
 
-    def _log_likelihood(self, sheet: Sheet, canvas: Tensor) -> Float[Tensor, "batch"]:
-        """Log p(x | canvas) of the pixels inside, shape (B,)."""
-        error = ((sheet.image - canvas) * sheet.inside).square().flatten(1).sum(1)
-        constant = (self.sigma * math.sqrt(2 * math.pi)).log() * sheet.inside.flatten(1).sum(1)
-        return -error / (2 * self.sigma.square()) - constant
-
-    def _log_weight(self, found: WholeInference) -> Float[Tensor, "batch"]:
-        """Log p(x, z, m) - log q(z, m | x) of sampled presences m, shape (B,)."""
-        objects, zero = found.objects, torch.zeros_like(self.log_odds)
-        presence = torch.bernoulli(objects.logit.sigmoid())
-        side, code = normal(zero, zero + self.config.side_std), normal(zero, zero + 1)
-        prior = side.log_prob(objects.where[:, 0]) + code.log_prob(objects.what).sum(-1)
-        own = objects.q_where.log_prob(objects.where).sum(-1)
-        own = own + objects.q_what.log_prob(objects.what).sum(-1)
-        each = presence * (self.log_odds + prior - own)
-        each = each - F.logsigmoid(torch.where(presence > 0, objects.logit, -objects.logit))
-        paint = presence[:, None, None, None] * objects.paint
-        canvas = pasted(torch.zeros_like(found.canvas), objects.row, objects.corner, paint)
-        total = torch.zeros_like(canvas[:, 0, 0, 0]).index_add(0, objects.row, each)
-        return total + self._log_likelihood(found.sheet, canvas)
-
 
 def _piece(
     canvas: Tensor, row: Tensor, window: Tensor, side: int
@@ -333,14 +278,3 @@ def _rank(row: Int[Tensor, "places"]) -> Int[Tensor, "places"]:
     """The number of each place within its row, from 0, rows being in order."""
     first = torch.searchsorted(row, row)
     return torch.arange(len(row), device=row.device) - first
-
-
-def _part(q: Normal, at: slice) -> Normal:
-    """Some of the dimensions of a distribution."""
-    return normal(q.loc[:, at], q.scale[:, at])
-
-
-def _entropy(logit: Tensor) -> Tensor:
-    """Entropy of each presence in nats."""
-    presence = logit.sigmoid()
-    return -presence * F.logsigmoid(logit) - (1 - presence) * F.logsigmoid(-logit)

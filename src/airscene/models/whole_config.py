@@ -13,7 +13,7 @@ from airscene.ranges import check_ranges, within
 
 WINDOW = 1.3  # expected side of a window, in objects
 GLANCE = 1.4  # side of what is looked at before where is inferred, in windows
-WIDEST = 2.5  # standard deviations of the log side that a patch has room for
+WIDEST = 1.5  # standard deviations of the log side that a patch has room for
 ROOM = 2  # pixels of a patch that its window leaves free, for windows between two pixels
 
 
@@ -29,7 +29,7 @@ class WholeConfig(ModelConfig):
     """Height of a crop in training, in pixels of a prepared picture."""
     width: Annotated[int, *within(1, 4096)] = 64
     """Width of a crop in training, in pixels of a prepared picture."""
-    side_std: Annotated[float, *within(1e-3, 1)] = 0.3
+    side_std: Annotated[float, *within(1e-3, 1)] = 0.5
     """Standard deviation of the logarithm of that side."""
     glimpse: Annotated[int, *within(1, 128)] = 14
     """Points along each side of a glimpse."""
@@ -37,7 +37,7 @@ class WholeConfig(ModelConfig):
     """Dimensions of an object's appearance code; more can describe two objects as one."""
     hidden: Annotated[int, *within(1, 16_384)] = 192
     """Units of each hidden layer."""
-    evidence: Annotated[float, *within(1, 1e6)] = 250.0
+    evidence: Annotated[float, *within(1, 1e6)] = 175.0
     """What explaining an object is to gain, in nats; it decides sigma where that is not given."""
     sigma: Annotated[float | None, *within(LEAST_SIGMA, MOST_SIGMA)] = None
     """Standard deviation of a pixel around the canvas; left out, pictures and evidence decide."""

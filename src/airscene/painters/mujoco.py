@@ -16,6 +16,7 @@ from typing import Any, Self
 import numpy as np
 
 from airscene.errors import UserError
+from airscene.painters.crockery import MESHES, mesh_of
 from airscene.painters.world import ObjectKind, World
 
 AWAY = -100.0  # height at which what is not in a scene waits, behind the camera's far plane
@@ -169,7 +170,7 @@ def description(world: World) -> str:
       <quality shadowsize="0" offsamples="0" numslices="16" numstacks="10"/>
       <headlight ambient="{_text([light.ambient] * 3)}" diffuse="0 0 0" specular="0 0 0"/>
     </visual>
-    <asset>{"".join(map(_texture, world.kinds))}</asset>
+    <asset>{"".join(map(_texture, world.kinds))}{"".join(map(mesh_asset, world.kinds))}</asset>
     <worldbody>
       <light type="directional" dir="{_text(light.towards)}" castshadow="false"
         ambient="0 0 0" diffuse="{_text([light.diffuse] * 3)}" specular="0 0 0"/>
@@ -180,11 +181,26 @@ def description(world: World) -> str:
 
 def _body(kind: ObjectKind) -> str:
     look = f'material="{kind.name}"' if kind.second else f'rgba="{_text(kind.colour)} 1"'
-    geom = f'<geom type="{_GEOMS[kind.shape]}" size="{_text(kind.size)}" {look}/>'
-    return f'<body mocap="true" pos="0 0 {AWAY}">{geom}</body>'
+    return f'<body mocap="true" pos="0 0 {AWAY}"><geom {surface(kind)} {look}/></body>'
 
 
-_GEOMS = {"box": "box", "sphere": "sphere", "cylinder": "cylinder"}
+def surface(kind: ObjectKind) -> str:
+    """What MuJoCo's format says of the shape of a geom."""
+    if kind.shape in MESHES:
+        return f'type="mesh" mesh="{kind.name}"'
+    return f'type="{kind.shape}" size="{_text(kind.size)}"'
+
+
+def mesh_asset(kind: ObjectKind) -> str:
+    """The mesh of a kind, if its shape is one; MuJoCo draws it where its own origin is."""
+    if kind.shape not in MESHES:
+        return ""
+    mesh = mesh_of(kind.shape)
+    vertices = _text((kind.size[0] * mesh.vertices).ravel())
+    return (
+        f'<mesh name="{kind.name}" inertia="convex" smoothnormal="false" vertex="{vertices}" '
+        f'face="{" ".join(map(str, mesh.faces.ravel()))}"/>'
+    )
 
 
 def _texture(kind: ObjectKind) -> str:

@@ -16,6 +16,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from airscene.errors import UserError
+from airscene.painters.crockery import MESHES
 from airscene.painters.mujoco import THICKNESS
 from airscene.painters.world import ObjectKind, World
 
@@ -45,9 +47,18 @@ class RayCaster:
     Args:
         world: what scenes have in common.
         softness: width of outlines, in the world's unit of length, above 0.
+
+    Raises:
+        UserError: the world has meshes.
     """
 
     def __init__(self, world: World, softness: float = 0.02):
+        meshes = [kind.name for kind in world.kinds if kind.shape in MESHES]
+        if meshes:
+            raise UserError(
+                f"the ray caster draws boxes, spheres and cylinders; {', '.join(meshes)} are "
+                f"meshes, which MuJoCo draws"
+            )
         self.world, self.softness = world, softness
 
     def __call__(

@@ -11,13 +11,15 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from airscene.errors import UserError
+from airscene.painters.crockery import MESHES
 from airscene.ranges import check_ranges, within
 
-Shape = Literal["box", "sphere", "cylinder"]
+Shape = Literal["box", "sphere", "cylinder", "mug", "plate", "pan"]
 Colour = tuple[float, float, float]
 Vector = tuple[float, float, float]
 
-SIZES = {"box": 3, "sphere": 1, "cylinder": 2}  # how many numbers tell the size of a shape
+# how many numbers tell the size of a shape
+SIZES = {"box": 3, "sphere": 1, "cylinder": 2, "mug": 1, "plate": 1, "pan": 1}
 LENGTH, CHANNEL = within(1e-3, 1e3), within(0, 1)
 
 
@@ -32,9 +34,10 @@ class ObjectKind:
     name: str
     """As scenes and predictions name it."""
     shape: Shape
-    """A box, a sphere, or a cylinder that stands upright."""
+    """A box, a sphere, a cylinder that stands upright, or a mesh of `painters.crockery`."""
     size: Annotated[tuple[float, ...], *LENGTH]
-    """Half the sides of a box, the radius of a sphere, radius and half height of a cylinder."""
+    """Half the sides of a box, the radius of a sphere, radius and half height of a cylinder, or
+    the radius of a mesh's rim."""
     colour: Annotated[Colour, *CHANNEL]
     """Red, green and blue."""
     second: Annotated[tuple[float, ...], *CHANNEL] = ()
@@ -54,8 +57,8 @@ class ObjectKind:
 
     @property
     def height(self) -> float:
-        """Of its centre above the table on which it stands."""
-        return self.size[-1]
+        """Of its origin above the table on which it stands: its centre, or the foot of a mesh."""
+        return 0.0 if self.shape in MESHES else self.size[-1]
 
 
 @dataclass(frozen=True)
@@ -187,3 +190,27 @@ ONE_OBJECT = World(
     )
 )
 """One object of the three kinds of the paper's section 3.3: cube, sphere, textured cylinder."""
+
+BLOCKS = World(
+    (
+        ObjectKind("cube", "box", (0.26, 0.26, 0.26), (0.85, 0.1, 0.1), symmetry=4),
+        ObjectKind("ball", "sphere", (0.3,), (0.1, 0.2, 0.85), symmetry=0),
+        ObjectKind("can", "cylinder", (0.28, 0.32), (0.95, 0.9, 0.2), (0.05, 0.35, 0.15)),
+    ),
+    objects=3,
+    size=(48, 48),
+    camera=Camera(distance=4.2),
+)
+"""Up to three blocks on a table, which the ray caster can draw as well."""
+
+CROCKERY = World(
+    (
+        ObjectKind("mug", "mug", (0.27,), (0.2, 0.45, 0.75)),
+        ObjectKind("plate", "plate", (0.42,), (0.95, 0.95, 0.9), symmetry=0),
+        ObjectKind("pan", "pan", (0.36,), (0.25, 0.25, 0.28)),
+    ),
+    objects=3,
+    size=(48, 48),
+    camera=Camera(distance=4.2),
+)
+"""Up to three pieces of crockery on a table, as in the paper's Figures 6 and 7."""

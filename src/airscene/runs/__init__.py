@@ -12,8 +12,8 @@ from airscene.runs.folder import (
     owned,
 )
 from airscene.runs.pictures import Record, load_record, load_shrunk
-from airscene.runs.results import evaluate_run, report_run, save_evaluation
-from airscene.runs.run import Run, load_run
+from airscene.runs.results import evaluate_run, in_time, report_run, save_evaluation
+from airscene.runs.run import EARLY, Run, load_run
 from airscene.runs.sources import (
     TEST_SEED,
     VALIDATION_SEED,
@@ -27,6 +27,7 @@ from airscene.runs.whole import find_in, infer_whole
 
 __all__ = [
     "CONFIG",
+    "EARLY",
     "EVALUATION",
     "TEST_SEED",
     "VALIDATION_SEED",
@@ -39,6 +40,7 @@ __all__ = [
     "evaluate_run",
     "find_in",
     "holds_run",
+    "in_time",
     "infer_whole",
     "load_record",
     "load_run",

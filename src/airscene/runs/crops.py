@@ -84,10 +84,18 @@ def held_out_crops(config: Config, run: Path, data: Path | None = None) -> Scene
     Raises:
         UserError: none of the pictures is there any more.
     """
+    kept = held_out_pictures(config, run, data)
+    return cut(kept, config, Purpose.VALIDATION, VALIDATION_CROPS)
+
+
+def held_out_pictures(config: Config, run: Path, data: Path | None = None) -> list[Tensor]:
+    """The pictures that a run did not learn from, or all where these are few.
+
+    They are prepared, as bytes (1, h, w). Arguments and errors are those of `held_out_crops`.
+    """
     record, place = load_record(run), data or Path(config.data)
     prepared, digests = _prepared(picture_files([place]), cast(WholeConfig, config.model).contrast)
-    kept = [prepared[k] for k in found_again(record, digests, place, run)]
-    return cut(kept, config, Purpose.VALIDATION, VALIDATION_CROPS)
+    return [prepared[k] for k in found_again(record, digests, place, run)]
 
 
 def test_crops(config: Config, data: Path) -> Scenes:

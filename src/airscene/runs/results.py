@@ -1,21 +1,28 @@
 """What a trained run is worth: its evaluation, and the report that shows it."""
 
+import math
+import warnings
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from airscene.data import Scenes
 from airscene.errors import UserError
-from airscene.evaluation import evaluate
+from airscene.evaluation import affordable_scenes, evaluate
 from airscene.files import finite, is_number, read_json, write_json
+from airscene.gallery import Gallery, gallery
 from airscene.kinds import kind_of
+from airscene.models.whole import WholeAIR
 from airscene.report import ReportData, write_report
+from airscene.runs.crops import held_out_pictures
 from airscene.runs.folder import EVALUATION
 from airscene.runs.run import Run
+from airscene.seeds import Purpose, global_stream
 from airscene.training.logging import read_metrics
 from airscene.training.snapshots import load_snapshots
 
 REPORT_SCENES = 2000
+EVALUATED = 0.05  # share of the minutes that training and all may take
 NUMBERS_OF = ("step", "scenes", "bound_samples", "bound_scenes")  # what is counted, in the table
 MOST = 2**53  # above, floats are no longer exact
 HELD_OUT = "held-out"  # in evaluation.json: the scenes were the run's own
@@ -38,6 +45,28 @@ def evaluate_run(run: Run, scenes: Scenes, data: Path | None = None) -> dict[str
     return table | finite(evaluate(run.model, scenes, kind_of(run.config.model).samples))
 
 
+def in_time(run: Run, scenes: Scenes, minutes: float) -> Scenes:
+    """As many of the scenes as can be evaluated in a small share of some minutes, with a note.
+
+    Args:
+        run: a trained run.
+        scenes: its own held-out ones.
+        minutes: that training, evaluation and report may take in all.
+    """
+    if math.isinf(minutes):
+        return scenes
+    with global_stream(Purpose.EVALUATION, 0):
+        samples, seconds = kind_of(run.config.model).samples, EVALUATED * 60 * minutes
+        number = affordable_scenes(run.model, scenes, samples, seconds)
+    if number < len(scenes):
+        warnings.warn(
+            f"evaluated on the first {number:,} of {len(scenes):,} scenes, as there is no time for "
+            f"more; airscene evaluate {run.path} takes all",
+            stacklevel=2,
+        )
+    return scenes[:number]
+
+
 def save_evaluation(run: Run, table: dict[str, Any]) -> Path:
     """Writes a run's evaluation.json.
 
@@ -48,28 +77,38 @@ def save_evaluation(run: Run, table: dict[str, Any]) -> Path:
     return write_json(run.path / EVALUATION, table)
 
 
-def report_run(run: Run, scenes: Scenes) -> Path:
+def report_run(run: Run, scenes: Scenes, data: Path | None = None) -> Path:
     """Draws the figures of a run and writes its report.html.
 
     Args:
         run: a trained run.
         scenes: its own held-out scenes; they are evaluated first, unless evaluation.json is of the
             same weights.
+        data: where the run's own pictures lie now, if they were moved.
     """
     evaluation = read_evaluation(run)
     if not evaluation:
         evaluation = evaluate_run(run, scenes)
         save_evaluation(run, evaluation)
-    data = ReportData(
+    report = ReportData(
         title=f"airscene: {run.path.resolve().name}",
         config=asdict(run.config),
         metrics=read_metrics(run.path),
         evaluation=evaluation,
         stages=load_snapshots(run.path),
         canvas=(run.config.model.height, run.config.model.width),
+        gallery=_gallery(run, data),
         **kind_of(run.config.model).findings(run.model, scenes[:REPORT_SCENES]),
     )
-    return write_report(data, run.path)
+    return write_report(report, run.path)
+
+
+def _gallery(run: Run, data: Path | None) -> Gallery | None:
+    """The objects in a run's held-out pictures, where it has whole pictures."""
+    if not kind_of(run.config.model).whole:
+        return None
+    pictures = held_out_pictures(run.config, run.path, data)
+    return gallery(cast(WholeAIR, run.model), [picture / 255 for picture in pictures])
 
 
 def read_evaluation(run: Run) -> dict[str, Any]:

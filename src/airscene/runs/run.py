@@ -1,6 +1,7 @@
 """A trained run, loaded: its configuration, its model, and inference with it."""
 
 import hashlib
+import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ from airscene.runs.folder import CONFIG, PICTURES, finish_replacing, is_unsettle
 from airscene.runs.pictures import load_record
 from airscene.training.checkpoints import Position, load_model
 from airscene.training.loop import CHECKPOINT
+
+EARLY = "counts are not to be trusted before the whole schedule is done"
 
 
 @dataclass(frozen=True)
@@ -105,6 +108,8 @@ class Run:
 def load_run(path: Path | str, device: str | torch.device = "cpu") -> Run:
     """Loads a trained run. Torch's global random state stays as it is.
 
+    A `UserWarning` tells of a training that was stopped before its schedule was over.
+
     Args:
         path: the folder that `airscene train` filled.
         device: where the model is to live.
@@ -119,4 +124,15 @@ def load_run(path: Path | str, device: str | torch.device = "cpu") -> Run:
     config = load_config(path / CONFIG)
     model = make_objective(config).model
     position = load_model(path / CHECKPOINT, model)
+    _warn_if_early(path, position.scheduled / config.training.iterations)
     return Run(path, config, model.to(device).eval(), position)
+
+
+def _warn_if_early(path: Path, done: float) -> None:
+    """Tells of a training of whose schedule a part in [0, 1] is done, if that is not all."""
+    if done < 1:
+        warnings.warn(
+            f"{path} was stopped at {done:.0%} of its schedule; {EARLY}; go on with: airscene "
+            f"train --resume --out {path}",
+            stacklevel=3,
+        )

@@ -29,6 +29,8 @@ from airscene.runs.sources import fitted, make_sources, own_pictures
 from airscene.training.logging import Progress, read_metrics
 from airscene.training.loop import CHECKPOINT, Trainer
 
+TRAINED = 0.9  # share of the time for training; the rest is for evaluation and report
+
 
 def train_run(
     config: Config,
@@ -51,7 +53,8 @@ def train_run(
         data_dir: where MNIST lies, if it is not to be downloaded.
         resume: go on from the folder's checkpoint, or begin the run anew if it has none yet.
         overwrite: replace the run that the folder holds, if it holds one.
-        minutes: stop after so many minutes of training, over all sittings.
+        minutes: that all may take, over all sittings; a tenth is left for evaluation and report.
+            Where training would take longer, the whole schedule passes in fewer steps.
         after_step: called after each step; see `Trainer.run`.
 
     Returns:
@@ -61,8 +64,8 @@ def train_run(
         UserError: the folder holds another run or belongs to another process, or the data or a
             setting is at fault.
     """
-    if not minutes >= 0:
-        raise UserError(f"--max-minutes is {minutes:g}; it must not be negative")
+    if not minutes > 0:
+        raise UserError(f"--max-minutes is {minutes:g}; it must be above 0")
     out = out.expanduser()
     if config.data:  # so that the run can be evaluated from another folder
         config = replace(config, data=str(Path(config.data).expanduser().resolve()))
@@ -81,6 +84,7 @@ def train_run(
     trainer = Trainer(config, out, sources, accelerator)
     if resume:
         _go_back(trainer, pictures)
+        _check_time(trainer, minutes)
     accelerator.wait_for_everyone()  # until all have seen the folder as it was
     with owned(out) if main else nullcontext():
         if main:
@@ -91,7 +95,7 @@ def train_run(
             for choice in config.model.choices(given) if main else ():
                 print(choice)
             with Progress(iterations, main) as progress:
-                return trainer.run(progress, minutes, after_step, settle)
+                return trainer.run(progress, TRAINED * minutes, after_step, settle)
 
 
 def make_accelerator(config: Config) -> Accelerator:
@@ -118,6 +122,16 @@ def _go_back(trainer: Trainer, pictures: Pictures | None) -> None:
     read_metrics(trainer.out)
     if (trainer.out / CHECKPOINT).exists():
         trainer.resume()
+
+
+def _check_time(trainer: Trainer, minutes: float) -> None:
+    """Refuses to go on where no time is left for it."""
+    position, limit = trainer.position, 60 * TRAINED * minutes
+    if position.seconds >= limit and not trainer.pace.is_over(position):
+        raise UserError(
+            f"--max-minutes is {minutes:g}, of which {TRAINED:.0%} are for training, and "
+            f"{trainer.out} has trained for {position.seconds / 60:.3g} minutes already; give more"
+        )
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from airscene.files import check_regular, is_number, write_whole
 FORMAT = "airscene-1"
 CORRECTED = re.compile(r"\b(encoder|decoder)\.(\d)")
 ADDED = "odds_weight", ".coarse."  # parts of names that the last release did not have
+TIMES = "seconds", "skipped"  # numbers of a position that need not be whole
 ADAM = ("step", "exp_avg", "exp_avg_sq")  # what the optimiser keeps for each parameter
 
 
@@ -32,12 +33,19 @@ class Position:
         summed: steps since the last row of the log.
         sums: sums of the logged scalars over these steps, by name, so that the next row covers
             them too.
+        skipped: steps of the schedule that were passed over for want of time.
     """
 
     step: int = 0
     seconds: float = 0.0
     summed: int = 0
     sums: dict[str, float] = field(default_factory=dict)
+    skipped: float = 0.0
+
+    @property
+    def scheduled(self) -> float:
+        """Steps of the schedule that are done or passed over."""
+        return self.step + self.skipped
 
 
 def save_checkpoint(path: Path, modules: nn.Module, optimizer: Optimizer, position: Position):
@@ -192,10 +200,10 @@ def _read_position(path: Path, text: str) -> Position:
 
 
 def _is_position(values: Any) -> bool:
-    """Whether plain values are those of a `Position`; the older ones had no sums."""
+    """Whether plain values are those of a `Position`; older ones had no sums, or no skipped."""
     if not isinstance(values, dict) or not {"step", "seconds"} <= values.keys():
         return False
-    position = {"summed": 0, "sums": {}} | values
+    position = {"summed": 0, "sums": {}, "skipped": 0.0} | values
     steps, sums = (position["step"], position["summed"]), position["sums"]
     return (
         position.keys() == Position.__dataclass_fields__.keys()
@@ -203,8 +211,8 @@ def _is_position(values: Any) -> bool:
         and steps[1] <= steps[0]
         and isinstance(sums, dict)
         and bool(sums) == bool(steps[1])
-        and all(is_number(value) for value in (*sums.values(), position["seconds"]))
-        and position["seconds"] >= 0
+        and all(is_number(value) for value in sums.values())
+        and all(is_number(position[name]) and position[name] >= 0 for name in TIMES)
     )
 
 

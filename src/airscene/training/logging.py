@@ -193,6 +193,22 @@ class Progress:
         if self.console.is_terminal:  # elsewhere it would print an empty line
             self.bar.stop()
 
+    def expect(self, steps: int, iterations: int, minutes: float) -> None:
+        """Tells how many steps there will be.
+
+        Args:
+            steps: expected in all.
+            iterations: of the whole schedule.
+            minutes: that training may take.
+        """
+        self.bar.update(self.task, total=steps)
+        about = f"about {steps} steps fit into {minutes:.3g} minutes of training"
+        if steps < iterations:
+            about += f"; they pass the whole schedule of {iterations}"
+        else:
+            about = f"all {iterations} steps are expected to fit into {minutes:.3g} minutes"
+        self.console.print(about, highlight=False)
+
     def show(self, row: dict[str, Any]) -> None:
         """Shows a row of the log."""
         if "validation/count_accuracy" in row:

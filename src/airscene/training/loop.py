@@ -25,11 +25,13 @@ from airscene.training.checkpoints import Position, load_checkpoint, save_checkp
 from airscene.training.interrupt import Interrupt
 from airscene.training.logging import Log, Meter, Progress
 from airscene.training.objectives import make_optimizer
+from airscene.training.pace import Pace, passes
 from airscene.training.snapshots import save_snapshot, snapshot_steps
 from airscene.training.streams import Share, Stream
 
 CHECKPOINT = "checkpoint.safetensors"
 COMPILE_PAYS = 20_000  # steps on a CPU from which compiling gains more than it costs
+TOLD_AFTER = 10  # steps of a sitting from which it is told how many there will be
 
 
 class DivergedError(UserError):
@@ -58,12 +60,14 @@ class Books:
         log: the rows.
         progress: shows them.
         settle: what is to be called at the first checkpoint, until it was.
+        warm: the position after the first step of the sitting, which may be a slow one.
     """
 
     meter: Meter
     log: Log
     progress: Progress
     settle: Callable[[], Path] | None
+    warm: Position | None = None
 
 
 class Trainer:
@@ -81,6 +85,7 @@ class Trainer:
         self.sources, self.accelerator = sources, accelerator
         self.objective = make_objective(config)
         self.position, self.saved = Position(), 0
+        self.pace = Pace(self.settings.iterations)
         self.scheduled: dict[str, float] = {}
         call, self.optimizer = accelerator.prepare(self.objective, make_optimizer(self.objective))
         self.call = compiled(call, self.settings, accelerator.device)
@@ -97,7 +102,7 @@ class Trainer:
         """
         path, optimizer = self.out / CHECKPOINT, self.optimizer.optimizer
         position = load_checkpoint(path, self.objective, optimizer)
-        if position.step > self.settings.iterations:
+        if position.scheduled > self.settings.iterations:
             raise UserError(
                 f"{path} is of step {position.step}, beyond the {self.settings.iterations} of "
                 f"config.json; restore the config.json it was trained with"
@@ -115,7 +120,8 @@ class Trainer:
 
         Args:
             progress: shows how far training has come.
-            minutes: stop after so many minutes of training, over all sittings.
+            minutes: that training may take, over all sittings. Where they are too few for all
+                steps, each passes more of the schedules, so that these end when the time does.
             after_step: called after each step, before its row, checkpoint and snapshot.
             settle: called once, when the first checkpoint is written; it may move the run's folder,
                 and returns where it lies from then on.
@@ -127,20 +133,22 @@ class Trainer:
             DivergedError: the loss is not finite.
         """
         started = time.perf_counter() - self.position.seconds
+        self.pace = Pace(self.settings.iterations, 60 * minutes)
         log = Log(self.out, self.position.step, self.accelerator.is_main_process)
         if self.stages and self.position.step == 0:
             self._snapshot()
         meter = Meter(self.accelerator, self.position.summed, self.position.sums)
         with Interrupt() as interrupt, log:
             books = Books(meter, log, progress, settle)
-            while not (reason := self._reason_to_stop(interrupt, log, minutes)):
+            while not (reason := self._reason_to_stop(interrupt, log)):
+                before = self.position
                 meter.add(self.train_step())
-                seconds = time.perf_counter() - started
-                self.position = Position(self.position.step + 1, seconds)
+                seconds = self._agreed(time.perf_counter() - started)
+                self.position = self.pace.after_step(before, seconds)
                 if after_step:
                     with meter.paused():
                         after_step(self)
-                self._keep_books(books)
+                self._keep_books(books, before)
             if self.position.step > self.saved:  # stopped between two checkpoints
                 self._save(books)
         return reason
@@ -148,7 +156,7 @@ class Trainer:
     def train_step(self) -> dict[str, Tensor]:
         """One step of the optimiser; no value leaves the device."""
         step = self.position.step
-        self._apply_schedules(step / max(1, self.settings.iterations - 1))
+        self._apply_schedules(self.pace.progress(self.position))
         image, noise = self.draw(step)
         with global_stream(Purpose.ESTIMATOR, self.config.seed, step, self.share.rank):
             loss, scalars = self.call(image, noise)
@@ -176,11 +184,10 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group["factor"]
 
-    def _keep_books(self, books: "Books") -> None:
+    def _keep_books(self, books: "Books", before: Position) -> None:
         """What is due at this step: a row of the log, a validation, a checkpoint, a snapshot."""
         step, settings = self.position.step, self.settings
-        last = step == settings.iterations
-        validates = last or step % settings.validate_every == 0
+        validates = self.pace.is_over(self.position) or step % settings.validate_every == 0
         row = self._row(books.meter) if validates or step % settings.log_every == 0 else {}
         with books.meter.paused():
             if row:
@@ -189,8 +196,25 @@ class Trainer:
                 books.progress.show(row)
             if validates:
                 self._save(books)
-            if step in self.stages:
+            if passes(self.stages, before, self.position):
                 self._snapshot()
+        self._tell_steps(books)
+
+    def _tell_steps(self, books: "Books") -> None:
+        """Tells how many steps are expected, where time is limited, once they are known well."""
+        warm = books.warm = books.warm or self.position
+        done = self.position.step - warm.step
+        if done != TOLD_AFTER or math.isinf(self.pace.limit):
+            return
+        each = (self.position.seconds - warm.seconds) / done
+        steps = self.pace.expected_steps(self.position, each)
+        books.progress.expect(steps, self.settings.iterations, self.pace.limit / 60)
+
+    def _agreed(self, seconds: float) -> float:
+        """The main process's time, where the schedules of all depend on it."""
+        if self.share.processes == 1 or math.isinf(self.pace.limit):
+            return seconds
+        return broadcast_object_list([seconds])[0]
 
     def _row(self, meter: Meter) -> dict[str, Any]:
         scalars = meter.take()
@@ -224,16 +248,15 @@ class Trainer:
         self.objective.train()
         return {f"validation/{name}": value for name, value in table.items()}
 
-    def _reason_to_stop(self, interrupt: Interrupt, log: Log, minutes: float) -> str:
-        if self.position.step >= self.settings.iterations:
-            return f"done: {self.settings.iterations} iterations"
+    def _reason_to_stop(self, interrupt: Interrupt, log: Log) -> str:
+        if self.pace.is_over(self.position):
+            instead = f" in place of {self.settings.iterations}" if self.position.skipped else ""
+            return f"done: {self.position.step} iterations{instead}"
         if self.share.processes > 1 and self.position.step % self.settings.log_every:
             return ""  # processes must agree, and agreeing at every step would cost time
         reason = ""
         if interrupt.requested:
             reason = "interrupted"
-        elif self.position.seconds > 60 * minutes:
-            reason = f"stopped: --max-minutes {minutes:g} are over"
         elif self.settings.patience and log.stale_validations() >= self.settings.patience:
             reason = "stopped: the bound has levelled off"
         return broadcast_object_list([reason])[0] if self.share.processes > 1 else reason

@@ -15,6 +15,8 @@ from airscene.models.draw import DRAW
 from airscene.models.whole import WholeAIR
 from airscene.schedules import value_at
 
+CORRELATES = 0.35, 0.55  # progress at which neighbours begin to scatter together, and wholly do
+
 SomeModel = TypeVar("SomeModel", bound=Model)
 
 
@@ -88,6 +90,7 @@ class AIRObjective(Objective[AIR]):
         odds = value_at(training.prior_odds, progress)
         self.model.log_odds.fill_(math.log(odds))
         self.model.widen(value_at(training.sigma_factor, progress))
+        self.model.likelihood.correlate(correlation(progress))
         self.estimator.anneal(value_at(self.config.estimation.temperature, progress))
         return {"prior_odds": odds}
 
@@ -114,7 +117,7 @@ class WholeObjective(Objective[WholeAIR]):
     def forward(self, image: Tensor, noise: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """See `Objective.forward`."""
         found = self.model(image, noise)
-        bound = self.model.bound(found).mean()
+        bound = self.model.score.bound(found).mean()
         presence = found.objects.logit.detach().sigmoid().sum() / len(image)
         return -bound, {"elbo": bound.detach(), "count": presence}
 
@@ -125,6 +128,19 @@ class WholeObjective(Objective[WholeAIR]):
         self.model.log_odds.fill_(math.log(odds))
         self.model.widen(value_at(training.sigma_factor, progress))
         return {"prior_odds": odds}
+
+
+def correlation(progress: float) -> float:
+    """To what share neighbours scatter together, of a likelihood that lets them.
+
+    Args:
+        progress: the part of training that is done, in [0, 1].
+
+    >>> correlation(0.3), round(correlation(0.45), 3), correlation(0.8)
+    (0.0, 0.5, 1.0)
+    """
+    start, end = CORRELATES
+    return min(max((progress - start) / (end - start), 0.0), 1.0)
 
 
 class BoundObjective(Objective[DRAW]):

@@ -1,4 +1,7 @@
-"""How the posterior over rendered scenes is learned: reweighted wake-sleep, then the bound.
+"""How the posterior over rendered scenes is learned: by dreams, by samples, and by the bound.
+
+Dreams are scenes from the prior, and the painter draws their pictures. The posterior is fitted to
+what is known of them, which is the sleep phase of wake-sleep (Hinton et al. 1995).
 
 Reweighted wake-sleep finds kinds and places from nothing: samples of the posterior, and some of the
 prior, are drawn and weighed, the heavier ones are moved a little and weighed again, and the
@@ -9,7 +12,7 @@ costs the pixels that it covers besides those that it leaves uncovered, so it is
 """
 
 import math
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -21,6 +24,7 @@ from airscene.networks import normal
 from airscene.schedules import value_at
 from airscene.training.objectives import Objective
 
+FEW = 4  # images of a batch that tell the bound while dreams are learned from
 EXPLORING = 3  # one of so many particles is drawn from the prior
 MOVES = ((0.08, 0.08, 0.32), (0.03, 0.03, 0.12))  # of u and yaw in each round of refinement
 LARGEST = 20.0  # nats by which samples of an image are taken to differ, in the score function
@@ -42,7 +46,7 @@ class Particles(NamedTuple):
 
 
 class RenderedObjective(Objective[Rendered]):
-    """Reweighted wake-sleep (Bornschein and Bengio 2015), then the bound.
+    """Dreams, then reweighted wake-sleep (Bornschein and Bengio 2015), then the bound.
 
     Args:
         model: what is trained.
@@ -53,20 +57,38 @@ class RenderedObjective(Objective[Rendered]):
         c = model.config
         samples = max(c.particles, c.samples)
         super().__init__(model, (samples, 3))
-        self.config, self.wakes, self.kinds = config, True, len(model.world.kinds)
+        self.config, self.kinds = config, len(model.world.kinds)
+        self.part: Literal["dream", "wake", "bound"] = "dream"
 
     def schedule(self, progress: float) -> dict[str, float]:
         """See `Objective.schedule`."""
-        self.wakes = progress < self.model.config.wake
+        dream, wake = self.model.config.dream, self.model.config.wake
+        self.part = "bound"
+        if progress < dream + wake or not self.model.config.climbs:
+            self.part = "dream" if progress < dream or not wake else "wake"
         factor = value_at(self.config.training.sigma_factor, progress)
         self.model.widen(factor)
         return {"sigma": self.model.config.sigma * factor}
 
     def forward(self, image: Tensor, noise: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """See `Objective.forward`; the noise is that of S samples, (B, S, 3)."""
-        posterior, noise = self.model(image), noise.transpose(0, 1)
-        loss = self._wake if self.wakes else self._bound
-        return loss(image, posterior, noise)
+        if self.part == "dream":
+            return self._dream(image)
+        loss = self._wake if self.part == "wake" else self._bound
+        return loss(image, self.model(image), noise.transpose(0, 1))
+
+    def _dream(self, image: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Minus the log-density of what was drawn, -log q(z | picture of z) for z from the prior.
+
+        The first few images of the data tell the bound, and are not learned from.
+        """
+        number = self.model.config.dreams * len(image)
+        with torch.no_grad():
+            kind, code = draw_prior(self.kinds, (number,), image.device)
+            dreamt = self.model.painter(kind[:, None], pose_of(code)[:, None])
+            bound = self.model.elbo(image[:FEW]).mean()
+        loss = -self.model(dreamt).log_prob(kind[None], code[None]).mean()
+        return loss, {"elbo": bound}
 
     def _wake(
         self, image: Tensor, posterior: PosePosterior, noise: Tensor

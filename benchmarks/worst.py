@@ -1,0 +1,62 @@
+"""Draws the pictures of a set in which most objects are missed or false."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw
+from torch import Tensor
+
+from airscene.data.whole import WholePicture
+from airscene.labelling import Labelled
+from airscene.metrics import box_iou, matched_ious
+from airscene.whole_results import Found, overlay
+
+SHOWN, SIDE, GAP = 3, 420, 8  # pictures, pixels along the longer side of each, and between them
+MISSED, FALSE = (60, 170, 255), (255, 60, 60)
+RIGHT = 0.5  # IoU from which a box is right
+
+
+def save_worst(
+    path: Path, pictures: list[WholePicture], found: list[Labelled], truth: list[Tensor]
+) -> None:
+    """Writes the worst pictures side by side, the worst first.
+
+    True boxes that are missed are blue, boxes that are of nothing red; objects have lines around
+    them.
+    """
+    wrong = [
+        len(one) + len(other) - 2 * int((matched_ious(other, boxes_of(one)) >= RIGHT).sum())
+        for one, other in zip(found, truth, strict=True)
+    ]
+    worst = np.argsort(wrong)[::-1][:SHOWN]
+    drawn = [draw(Found(pictures[k], found[k]), truth[k]) for k in worst]
+    width = sum(picture.width + GAP for picture in drawn) - GAP
+    page = Image.new("RGB", (width, max(picture.height for picture in drawn)), "white")
+    left = 0
+    for picture in drawn:
+        page.paste(picture, (left, 0))
+        left += picture.width + GAP
+    path.parent.mkdir(parents=True, exist_ok=True)
+    page.save(path)
+
+
+def draw(found: Found, truth: Tensor) -> Image.Image:
+    """A picture with the boxes that are missed and those that are of nothing."""
+    picture, boxes = overlay(found), boxes_of(found.objects)
+    scale = SIDE / max(picture.size)
+    size = round(picture.width * scale), round(picture.height * scale)
+    picture = picture.resize(size, Image.Resampling.NEAREST)
+    iou = box_iou(truth, boxes)
+    missed = truth[(iou >= RIGHT).sum(1) == 0]
+    false = boxes[(iou >= RIGHT).sum(0) == 0]
+    pen = ImageDraw.Draw(picture)
+    for some, colour in ((missed, MISSED), (false, FALSE)):
+        for box in (some * scale).tolist():
+            pen.rectangle(box, outline=colour, width=2)
+    return picture
+
+
+def boxes_of(found: Labelled) -> Tensor:
+    """Boxes as a tensor."""
+    return torch.from_numpy(found.boxes)
