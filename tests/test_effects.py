@@ -97,6 +97,7 @@ def named(flag: str) -> str:
 
 
 NO_ESTIMATOR = "draw", "autoencoder", "object3d", "table3d"
+UNANNEALED = "draw", "autoencoder", "table3d"
 
 
 @pytest.mark.parametrize("has_data", [False, True])
@@ -112,7 +113,7 @@ def test_flags_that_matter_pass_together(name, has_data):
     idle |= set() if BACKDROPS[config.scenes.backdrop].has_level else {"--scenes.background"}
     idle |= {"--scenes.", "--training.fresh"} if has_data else set()
     idle |= {"--estimator", "--training.prior-odds"} if name in NO_ESTIMATOR else set()
-    idle |= {"--training.sigma-factor"} if name in ("draw", "autoencoder", "table3d") else set()
+    idle |= {"--training.sigma-factor"} if name in UNANNEALED else set()
     idle |= {"--model.settled"} if has_data else set()
     drawn = {flag_of("--scenes.", field.name) for field in fields(config.scenes)}
     idle |= drawn - {"--scenes.canvas"} if name in ("object3d", "table3d") else set()

@@ -25,7 +25,7 @@ FOOT = 0.15  # the same where edges are blurred, whose feet belong to the object
 PLATEAU = 0.7  # share above which the inside of an object lies
 SHARP, BLURRED = 0.8, 1.6  # from the plateau to `INK`, in pixels of a prepared picture
 BRIGHT = 0.9  # quantile of an object's pixels that stands for what is bright in it
-COMPARED = 200  # objects of a picture that tell how sharp it is
+COMPARED = 40  # objects of a picture that tell how sharp it is
 
 
 @dataclass(frozen=True)
