@@ -66,7 +66,9 @@ def test_every_preset_fits_its_scenes(name):
     if kind_of(preset.model).whole:  # it learns from the user's pictures alone
         return
     assert (preset.model.height, preset.model.width) == preset.scenes.canvas
-    assert preset.model.steps >= max(preset.scenes.counts)
+    kind = kind_of(preset.model)
+    finds_objects = kind.detect is not None or kind.place is not None
+    assert not finds_objects or preset.model.steps >= max(preset.scenes.counts)
     assert preset.data == "" and preset.estimator in ESTIMATORS
 
 
