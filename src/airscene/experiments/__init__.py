@@ -24,9 +24,6 @@ EXPERIMENTS = {
 """By the name that `airscene reproduce` takes; each has `full_experiment`, `quick_experiment` and
 `carry_out`."""
 
-ALONE = ("scenes3d",)
-"""Those whose pieces are computed one after the other, in this process."""
-
 
 def reproduce(
     name: str,
@@ -56,8 +53,6 @@ def reproduce(
     """
     if name not in EXPERIMENTS:
         raise UserError(f"experiment {name} is unknown; choose one of {', '.join(EXPERIMENTS)}")
-    if scheduler is not None and name in ALONE:
-        raise UserError(f"--scheduler has no effect: {name} is computed on this machine alone")
     chosen = EXPERIMENTS[name]
     experiment = chosen.quick_experiment() if quick else chosen.full_experiment()
     if seeds is not None:

@@ -93,8 +93,6 @@ def carry_out(
 ) -> str:
     """Computes what is missing in the folder, then writes results, tables and figures.
 
-    The workers are not used, as pieces are computed in this process.
-
     Returns:
         The summary and the paths, to print.
 
