@@ -2,7 +2,7 @@
 
 With r = image - canvas, every likelihood is a Gaussian of the form
 
-    log p(image | canvas) = - ‖W r‖² / 2σ² + log |W| - n log(σ √2π),
+    log p(image | canvas) = - ‖W r‖² / 2σ² + ½ log det(WᵀW) - n log(σ √2π),
 
 where W makes of a picture values that are independent, and n counts the values of the image. So all
 that is known of sums of squares holds for all of them. A new likelihood is one class, its name in
@@ -55,7 +55,7 @@ class Likelihood(nn.Module):
         """Lets neighbours scatter together to so large a share, between 0 and 1."""
 
     def log_volume(self, height: int, width: int) -> Float[Tensor, ""] | float:
-        """Log |W| of pictures of one channel."""
+        """½ log det(WᵀW) of pictures of one channel."""
         raise NotImplementedError
 
     def variance(self, height: int, width: int) -> Float[Tensor, ""] | float:
