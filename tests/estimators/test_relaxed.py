@@ -24,7 +24,7 @@ def bias(single, temperature: float, straight_through: bool = False) -> float:
 
 
 def test_the_relaxed_gradient_tends_to_the_enumerated_one_as_the_temperature_falls(single):
-    errors = [bias(single, temperature) for temperature in (1.0, 0.3, 0.1, 0.03)]
+    errors = [bias(single, temperature) for temperature in (1.0, 0.2, 0.03)]
     assert errors == sorted(errors, reverse=True)
     assert errors[0] > 0.1
     assert errors[-1] < 0.02
