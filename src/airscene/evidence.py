@@ -57,9 +57,8 @@ def object_energy(
     >>> object_energy(image, 8.0), object_energy(1 - image, 8.0), object_energy(image / 2, 8.0)
     (36.0, 36.0, 9.0)
     """
-    parts = [
-        _peaks(part, side, likelihood or Independent()) for part in images[:PICTURES].split(50)
-    ]
+    likelihood = likelihood or Independent()
+    parts = [_peaks(part, side, likelihood) for part in images[:PICTURES].split(50)]
     peaks = torch.cat([values.flatten() for values in parts])
     strongest = torch.cat([values.amax(1) for values in parts]).quantile(STRONGEST)
     found = peaks[peaks > PEAK * strongest]

@@ -20,9 +20,10 @@ from torch import Tensor
 
 from airscene.errors import UserError
 from airscene.models.arrangement import Arrangement, draw_one
-from airscene.models.base import FLOAT, Model, ModelConfig
+from airscene.models.base import FLOAT, Model
 from airscene.models.pose import PosePosterior, log_prior, pose_of
 from airscene.models.pose_network import GLIMPSE, WIDTHS, PoseNetwork
+from airscene.models.renderer import RendererConfig
 from airscene.painters.by_name import PAINTERS
 from airscene.painters.differences import differentiable
 from airscene.painters.world import ONE_OBJECT, World
@@ -33,7 +34,7 @@ WITHOUT_BOUND = "the bound takes no part; lower --model.dream and --model.wake o
 
 
 @dataclass(frozen=True)
-class RenderedConfig(ModelConfig):
+class RenderedConfig(RendererConfig):
     """The model's shape, its likelihood, and how its gradient is estimated."""
 
     steps: Annotated[int, *within(1, 1)] = 1
@@ -76,13 +77,6 @@ class RenderedConfig(ModelConfig):
                 f"training, of more than all of it; lower one of them"
             )
 
-    def fitted(self, images: Float[Tensor, "batch channels height width"]) -> "RenderedConfig":
-        """See `ModelConfig.fitted`; the pictures must be in colour."""
-        channels, height, width = images.shape[1:]
-        if channels != 3:
-            raise UserError("--data: 3D scenes are in colour, the pictures are not; name others")
-        return replace(self, height=height, width=width)
-
     @property
     def world(self) -> World:
         """What all scenes have in common."""
@@ -123,11 +117,6 @@ class RenderedConfig(ModelConfig):
     def climbs(self) -> bool:
         """Whether a part of training is left for the bound."""
         return self.dream + self.wake < 1 - 1e-9
-
-    @property
-    def size_field(self) -> str:
-        """See `ModelConfig.size_field`."""
-        return "hidden"
 
 
 class Rendered(Model[RenderedConfig]):

@@ -20,7 +20,8 @@ from torch import Tensor
 
 from airscene.errors import UserError
 from airscene.models.arrangement import Arrangement, draw_arrangements, draw_settled, log_prior
-from airscene.models.base import FLOAT, Model, ModelConfig
+from airscene.models.base import FLOAT, Model
+from airscene.models.renderer import RendererConfig
 from airscene.models.tabletop_network import GLIMPSE, STRIDE, WIDTHS, TabletopNetwork
 from airscene.models.tabletop_posterior import TabletopPosterior
 from airscene.painters.by_name import PAINTERS
@@ -31,7 +32,7 @@ WORLDS = {"blocks": BLOCKS, "crockery": CROCKERY}
 
 
 @dataclass(frozen=True)
-class TabletopConfig(ModelConfig):
+class TabletopConfig(RendererConfig):
     """The model's shape, its likelihood, and how it is learned."""
 
     steps: Annotated[int, *within(1, 8)] = 3
@@ -63,13 +64,6 @@ class TabletopConfig(ModelConfig):
                 "--model.painter mujoco or --model.objects blocks"
             )
 
-    def fitted(self, images: Float[Tensor, "batch channels height width"]) -> "TabletopConfig":
-        """See `ModelConfig.fitted`; the pictures must be in colour."""
-        channels, height, width = images.shape[1:]
-        if channels != 3:
-            raise UserError("--data: 3D scenes are in colour, the pictures are not; name others")
-        return replace(self, height=height, width=width)
-
     @property
     def world(self) -> World:
         """What all scenes have in common."""
@@ -91,11 +85,6 @@ class TabletopConfig(ModelConfig):
     def pass_bytes(self, steps: int) -> int:
         """See `ModelConfig.pass_bytes`: a picture with all objects, as the ray caster draws it."""
         return FLOAT * 40 * self.steps * self.channels * self.height * self.width
-
-    @property
-    def size_field(self) -> str:
-        """See `ModelConfig.size_field`."""
-        return "hidden"
 
 
 class Tabletop(Model[TabletopConfig]):
