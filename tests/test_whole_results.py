@@ -97,6 +97,15 @@ def test_borders_are_those_of_the_picture_at_its_own_size():
     assert result.boxes.tolist() == [[10, 7, 23, 20]] and result.labels.sum() == 13**2
 
 
+def test_labels_have_the_size_of_the_picture_though_it_was_enlarged_to_be_prepared():
+    picture = np.zeros((10, 8))
+    picture[2:5, 2:6] = 1
+    paint = torch.zeros(1, 16, 16)
+    paint[0, 3:11, 3:13] = 0.9
+    result = label(picture, objects(paint, [[0, 0]], [2.0]), (20, 16))
+    assert result.labels.shape == (10, 8) and result.boxes.tolist() == [[2, 2, 6, 5]]
+
+
 def test_a_blurred_object_reaches_to_the_foot_of_its_edge_and_a_sharp_one_to_the_middle():
     y, x = np.mgrid[:40, :40] + 0.5
     away = np.hypot(y - 20, x - 20)

@@ -61,9 +61,9 @@ def label(seen: np.ndarray | Against, objects: Objects, size: tuple[int, int]) -
     Args:
         seen: the contrast of the picture, not compressed, at its own size, shape (H, W).
         objects: the present ones, as `WholeAIR.explain_whole` returns them.
-        size: height and width of the picture as it was prepared, at most H and W.
+        size: height and width of the picture as it was prepared.
     """
-    labels = _enlarged(_owners(size, objects), seen.shape)
+    labels = _resized(_owners(size, objects), seen.shape)
     reaches = [
         (k, place) for k, place in enumerate(ndimage.find_objects(labels)) if place is not None
     ]
@@ -133,8 +133,8 @@ def count_probs(scores: np.ndarray) -> np.ndarray:
     return probs
 
 
-def _enlarged(labels: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
-    """Labels (h, w) at a size that is not smaller, each pixel that of the nearest one."""
+def _resized(labels: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
+    """Labels (h, w) at another size, each pixel that of the nearest one."""
     rows, columns = (
         ((np.arange(large) + 0.5) * small / large).astype(int)
         for large, small in zip(size, labels.shape, strict=True)
