@@ -50,7 +50,7 @@ def parse() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Computes the rows one after the other, and writes each as it is done."""
+    """Computes the rows one after the other, and writes each whenever a seed of it is done."""
     given = parse()
     known = rows_of(given)
     for name in given.rows or known:
@@ -58,7 +58,7 @@ def main() -> None:
         for row in known[name]():
             rows.append(row)
             print(json.dumps(row), flush=True)
-        write_result(f"pictures-{name}", {"provenance": origin, "rows": rows})
+            write_result(f"pictures-{name}", {"provenance": origin, "rows": rows})
 
 
 if __name__ == "__main__":
