@@ -17,7 +17,7 @@ from airscene.detections import Detections
 from airscene.models.objects import Objects
 from airscene.models.places import pasted
 from airscene.models.whole import WholeAIR
-from airscene.parts import wholes
+from airscene.parts import relabel, wholes
 from airscene.spatial import window_box
 
 OWN = 0.1  # an object reaches as far as it paints above this share of its brightest pixel
@@ -74,7 +74,7 @@ def label(seen: np.ndarray | Against, objects: Objects, size: tuple[int, int]) -
     whole = wholes(labels)
     first = np.flatnonzero(whole == np.arange(len(whole)))  # 0, and of each object its own label
     first = first[np.isin(first, [0, *(k + 1 for k, _ in reaches)])]
-    labels = np.searchsorted(first, whole).astype(np.int32)[labels]
+    relabel(labels, np.searchsorted(first, whole))
     boxes = np.array([_box(place) for place in ndimage.find_objects(labels)], np.float32)
     scores, codes = (
         v.numpy()[first[1:] - 1] for v in (objects.logit.sigmoid(), objects.q_what.loc)

@@ -12,7 +12,7 @@ from scipy import sparse
 
 SMALL = 0.3  # area of a part, at most, in that of what it leans on
 LEANS = 0.3  # share of its outline, at least, along which a part touches what it leans on
-ROWS = 1024  # of pixels that are compared at a time
+ROWS = 1024  # of pixels that are looked at a time, as pictures may be huge
 
 
 def wholes(labels: np.ndarray) -> np.ndarray:
@@ -29,8 +29,10 @@ def wholes(labels: np.ndarray) -> np.ndarray:
     >>> wholes(labels).tolist()
     [0, 1, 1, 3]
     """
-    area = np.bincount(labels.flatten(), minlength=2)
-    shared = _shared(labels, len(area))
+    number = max(2, int(labels.max(initial=0)) + 1)
+    strips = [labels[start : start + ROWS] for start in range(0, len(labels), ROWS)]
+    area = np.sum([np.bincount(strip.flatten(), minlength=number) for strip in strips], 0)
+    shared = _shared(labels, number)
     outline = np.asarray(shared.sum(1)).flatten()
     shared = shared[:, 1:].tocsr()  # what is shared with objects, not with what lies behind
     found = np.arange(len(area))
@@ -45,6 +47,18 @@ def wholes(labels: np.ndarray) -> np.ndarray:
         if area[k] < SMALL * area[other] and length > LEANS * outline[k]:
             found[k] = found[other]
     return found
+
+
+def relabel(labels: np.ndarray, new: np.ndarray) -> None:
+    """Gives each label k, in place, the value new[k], without a copy of the picture.
+
+    >>> labels = np.array([[0, 2], [1, 2]])
+    >>> relabel(labels, np.array([0, 1, 1]))
+    >>> labels.tolist()
+    [[0, 1], [1, 1]]
+    """
+    for start in range(0, len(labels), ROWS):
+        labels[start : start + ROWS] = new[labels[start : start + ROWS]]
 
 
 def _shared(labels: np.ndarray, number: int) -> sparse.csr_array:
