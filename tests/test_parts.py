@@ -21,7 +21,7 @@ LARGE = (10, 20, 10, 20)
     ("other", "is_part"),
     [
         ((10, 20, 20, 22), True),  # a thin slice at its side
-        ((10, 20, 20, 23), False),  # 0.3 of its area
+        ((10, 20, 20, 23), False),  # more than a quarter of its area
         ((10, 20, 22, 24), False),  # as small, but apart
         ((19, 20, 20, 28), False),  # touches it with its narrow side
     ],

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 from scipy import sparse
 
-SMALL = 0.3  # area of a part, at most, in that of what it leans on
+SMALL = 0.25  # area of a part, at most, in that of what it leans on
 LEANS = 0.3  # share of its outline, at least, along which a part touches what it leans on
 ROWS = 1024  # of pixels that are looked at a time, as pictures may be huge
 
