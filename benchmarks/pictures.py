@@ -29,10 +29,10 @@ def rows_of(given: argparse.Namespace) -> dict[str, Callable[[], Iterator[dict]]
     training = seeds, given.iterations, given.worst
     real = {name: partial(on_set, given.data, name, *training) for name in SIZES}
     digits = {
-        "spair": partial(digit_pictures.spair, seeds, given.iterations, given.data_dir),
-        "unseen": partial(digit_pictures.unseen, seeds, given.iterations, given.data_dir),
+        "spair": partial(digit_pictures.spair, *training, given.data_dir),
+        "unseen": partial(digit_pictures.unseen, *training, given.data_dir),
     }
-    particles = {SET: partial(against_trackpy, given.data, seeds, given.iterations)}
+    particles = {SET: partial(against_trackpy, given.data, *training)}
     return real | particles | digits | {"large": partial(large, given.data)}
 
 

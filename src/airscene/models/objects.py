@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 from torch import Tensor
 from torch.distributions import Normal
 
@@ -79,7 +79,7 @@ def turns(middle: Float[np.ndarray, "places 2"], near: float) -> list[Int[np.nda
     [[0, 2], [1]]
     """
     neighbours: dict[int, list[int]] = {}
-    for one, other in cKDTree(middle).query_pairs(near, output_type="ndarray").tolist():
+    for one, other in KDTree(middle).query_pairs(near, output_type="ndarray").tolist():
         neighbours.setdefault(one, []).append(other)
         neighbours.setdefault(other, []).append(one)
     turn: dict[int, int] = {}
