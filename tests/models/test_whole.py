@@ -8,7 +8,7 @@ import torch
 from torch.distributions import Normal
 
 from airscene.data.contrast import Contrast
-from airscene.models.places import pasted
+from airscene.models.places import Sheet, pasted
 from airscene.models.whole import WholeAIR
 from airscene.models.whole_config import WholeConfig
 
@@ -133,6 +133,22 @@ def test_the_objects_are_the_same_wherever_they_lie_in_a_picture(model, picture)
         found.append((objects.window - torch.tensor([x, y, 0]), objects.logit))
     assert len(found[0][1]) >= 5
     torch.testing.assert_close(found[0], found[1])
+
+
+def test_the_end_of_a_picture_is_told_from_black(model):
+    half = torch.zeros(1, 20, 20)
+    half[:, 6:14, :4] = 1
+    black = torch.nn.functional.pad(half, [20, 0])
+    zeros = torch.zeros(1, model.latents)
+    found = []
+    for picture, x in ((half, 1), (black, 21)):
+        sheet = Sheet.of(picture[None], model.margin)
+        pixel = torch.tensor([[10 + model.margin, x + model.margin]])
+        found.append(model.explain(sheet, torch.tensor([0]), pixel, zeros))
+    cut, whole = found
+    assert (cut.q_where.loc - whole.q_where.loc).abs().max() > 1e-3
+    assert cut.paint[:, :, :, : model.margin - int(cut.corner[0, 1])].eq(0).all()
+    assert whole.paint[:, :, :, : model.margin - int(cut.corner[0, 1])].ne(0).any()
 
 
 def test_a_picture_without_anything_has_no_objects(model):
