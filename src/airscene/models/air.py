@@ -44,10 +44,11 @@ from airscene.models.appearance import (
     SurfaceDecoder,
     SurfaceEncoder,
 )
-from airscene.models.attention import CELL, FILTERS, POINTS, Recurrent, Search
+from airscene.models.attention import POINTS, Recurrent, Search
 from airscene.models.background import BACKGROUNDS, BackgroundName, Shape
 from airscene.models.base import FLOAT, Model, ModelConfig
 from airscene.models.inference import Inference, Prior
+from airscene.models.salience import CELL, FILTERS
 from airscene.models.view import View
 from airscene.networks import MLP, normal, raw_of, spread
 from airscene.ranges import Range, check_ranges, in_turn, within
@@ -424,7 +425,8 @@ class AIR(Model[AIRConfig]):
         c = self.config
         if c.feedback == "none":
             return Recurrent(c.channels * c.height * c.width, self.latents, c.lstm)
-        return Search((c.channels, c.height, c.width), c.side, c.glimpse, self.compositor.opaque)
+        shape = c.channels, c.height, c.width
+        return Search(shape, c.side, c.glimpse, self.compositor.opaque, self.patch)
 
     def _view(self, image: Tensor, behind: Tensor) -> View:
         """What the first step can read."""
@@ -526,7 +528,7 @@ def _step_floats(c: AIRConfig) -> int:
 
 
 def _search_floats(c: AIRConfig) -> int:
-    """Floats that a step of the search keeps: the residual, the glance, the salience."""
+    """Floats that a step of the search keeps at most: the residual, the glance, the salience."""
     reduced = c.height * c.width * min(1.0, POINTS / c.side) ** 2
     glance = 2 * (1 + c.channels) * c.glimpse * (c.height + c.width)
     return round(3 * c.channels * c.height * c.width + glance + 4 * FILTERS * reduced / CELL**2)
