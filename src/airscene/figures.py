@@ -770,13 +770,14 @@ def by_group(panels: Mapping[str, Mapping[str, Mapping[str, Sequence[float]]]]) 
     cells = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
     for axes, (name, readers) in zip(cells, panels.items(), strict=True):
         _plain_axes(axes)
-        for place, (reader, groups) in enumerate(readers.items()):
+        groups = [*next(iter(readers.values()))]
+        for place, (reader, some) in enumerate(readers.items()):
             colour = READER_COLOURS[place % len(READER_COLOURS)]
-            means = [float(np.mean(shares)) for shares in groups.values()]
+            means = [float(np.mean(some[group])) for group in groups]
             axes.plot(range(len(groups)), means, color=colour, linewidth=1.2, label=reader)
-            for at, shares in enumerate(groups.values()):
+            for at, shares in enumerate(some.values()):
                 axes.plot([at] * len(shares), shares, "o", color=colour, markersize=3)
-        axes.set_xticks(range(len(groups)), [*groups])
+        axes.set_xticks(range(len(groups)), groups)
         axes.set_xlabel(name, **STYLE["text"])
         axes.set_ylim(0, 1.02)
         axes.yaxis.set_major_formatter(PercentFormatter(1))

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from airscene.data.published import Published
 from airscene.errors import UserError
@@ -151,7 +151,7 @@ def _nearest(ink: np.ndarray, strokes: list[np.ndarray]) -> np.ndarray:
     """Which of the strokes each pixel with ink is nearest to; see `Drawing.strokes`."""
     y, x = np.nonzero(ink)
     owner = np.repeat(np.arange(len(strokes)), [len(stroke) for stroke in strokes])
-    _, nearest = cKDTree(np.concatenate(strokes)).query(np.stack([x, y], 1))
+    _, nearest = KDTree(np.concatenate(strokes)).query(np.stack([x, y], 1))
     _, number = np.unique(owner[nearest], return_inverse=True)  # those that are nearest somewhere
     found = np.zeros(ink.shape, np.uint8)
     found[y, x] = number + 1

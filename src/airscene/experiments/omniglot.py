@@ -208,9 +208,10 @@ def steps_and_strokes(model: AIR, scenes: Scenes) -> dict[str, Any]:
                 "elbo": float(bounds[own].mean()),
             }
         )
-    alike = len(steps.unique()) == 1
-    rank = float("nan") if alike else spearmanr(steps.numpy(), scenes.count.numpy()).statistic
-    return {"spearman": float(rank), "by_strokes": rows}
+    rank = float("nan")
+    if len(steps.unique()) > 1:
+        rank, _ = spearmanr(steps.numpy(), scenes.count.numpy())
+    return {"spearman": float(cast(float, rank)), "by_strokes": rows}
 
 
 def draw(task: LearningTask, out: Path) -> list[Path]:
@@ -218,6 +219,7 @@ def draw(task: LearningTask, out: Path) -> list[Path]:
     run = load_run(task.folder)
     model = cast(AIR, run.model)
     scenes = composed(run.config, "test", TEST_SEED, task.data_dir, masks=True)
+    assert scenes.count is not None
     with global_stream(Purpose.GENERATION, 0):
         generated = model.generate(GENERATED)[0].clamp(0, 1).numpy()
     drawings = {

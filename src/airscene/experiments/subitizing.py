@@ -232,10 +232,10 @@ def classes_of(count: Tensor | None) -> Tensor:
 
 def _by_pixels(train: Scenes, validation: Scenes, test: Scenes, task: CountingTask) -> Tensor:
     """The answers of a convolutional network that learned from labels."""
-    labelled = [
+    learned, chosen = (
         Labelled(see_pictures(part), classes_of(part.count)) for part in (train, validation)
-    ]
-    reader = learn_to_answer(*labelled, CLASSES, task.config, task.seed)
+    )
+    reader = learn_to_answer(learned, chosen, CLASSES, task.config, task.seed)
     return answers_of(reader, see_pictures(test))
 
 
