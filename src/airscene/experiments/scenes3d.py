@@ -16,7 +16,7 @@ from airscene.config import Config
 from airscene.experiments import scenes3d_figures
 from airscene.experiments.direct_pose import DirectTask, optimise
 from airscene.experiments.learning import EvaluationConfig, LearningTask, learn, side_by_side
-from airscene.experiments.machine import provenance
+from airscene.experiments.machine import commit, provenance
 from airscene.experiments.pieces import begin, finish, read_piece, write_piece
 from airscene.experiments.scenes3d_tables import summary, tables
 from airscene.experiments.supervised_pose import SupervisedTask, supervise
@@ -133,8 +133,9 @@ class Job:
 
 
 def do(job: Job) -> None:
-    """Does a job."""
+    """Does a job, and notes in its piece of which commit the code was."""
     job.function(job.task)
+    write_piece(job.path, read_piece(job.path) | {"commit": commit()})
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from airscene.models.arrangement import Arrangement, draw_one
 from airscene.models.base import FLOAT, Model
 from airscene.models.pose import PosePosterior, log_prior, pose_of
 from airscene.models.pose_network import GLIMPSE, WIDTHS, PoseNetwork
-from airscene.models.renderer import RendererConfig
+from airscene.models.renderer import RendererConfig, log_pixels
 from airscene.painters.by_name import PAINTERS
 from airscene.painters.differences import differentiable
 from airscene.painters.world import ONE_OBJECT, World
@@ -230,9 +230,7 @@ class Rendered(Model[RenderedConfig]):
     ) -> Float[Tensor, "*samples batch"]:
         """Log p(x | kind, pose) in nats, with the Gaussian's constant, shape (*, B)."""
         drawn = self.painter(kind.reshape(-1, 1), pose.reshape(-1, 1, 3))
-        error = (drawn.view(*kind.shape, *image.shape[1:]) - image).square().sum((-1, -2, -3))
-        constant = image[0].numel() * (self.sigma.log() + math.log(2 * math.pi) / 2)
-        return -error / (2 * self.sigma**2) - constant
+        return log_pixels(image, drawn.view(*kind.shape, *image.shape[1:]), self.sigma)
 
     def differentiable_log_pixels(
         self,

@@ -21,7 +21,7 @@ from torch import Tensor
 from airscene.errors import UserError
 from airscene.models.arrangement import Arrangement, draw_arrangements, draw_settled, log_prior
 from airscene.models.base import FLOAT, Model
-from airscene.models.renderer import RendererConfig
+from airscene.models.renderer import RendererConfig, log_pixels
 from airscene.models.tabletop_network import GLIMPSE, STRIDE, WIDTHS, TabletopNetwork
 from airscene.models.tabletop_posterior import TabletopPosterior
 from airscene.painters.by_name import PAINTERS
@@ -99,12 +99,14 @@ class Tabletop(Model[TabletopConfig]):
         sigma: σ of a pixel.
     """
 
+    sigma: Tensor
+
     def __init__(self, config: TabletopConfig):
         super().__init__()
         self.config, self.world = config, config.world
         self.painter = PAINTERS[config.painter](self.world)
         self.network = TabletopNetwork(self.world, config.hidden)
-        self.sigma = config.sigma
+        self.register_buffer("sigma", torch.tensor(config.sigma), persistent=False)
 
     def forward(self, image: Float[Tensor, "batch 3 height width"]) -> TabletopPosterior:
         """The posterior of each image."""
@@ -163,9 +165,7 @@ class Tabletop(Model[TabletopConfig]):
         self, image: Float[Tensor, "batch 3 height width"], scenes: Arrangement
     ) -> Float[Tensor, "batch"]:
         """Log p(x | arrangement) in nats, with the Gaussian's constant, shape (B,)."""
-        error = (self.painter(*scenes) - image).square().sum((-1, -2, -3))
-        constant = image[0].numel() * (math.log(self.sigma) + math.log(2 * math.pi) / 2)
-        return -error / (2 * self.sigma**2) - constant
+        return log_pixels(image, self.painter(*scenes), self.sigma)
 
     def _log_weight(self, image: Tensor, posterior: TabletopPosterior) -> Tensor:
         """Log p(x, z) - log q(z | x) of a sample z: an arrangement and the cells it came from."""
