@@ -10,9 +10,9 @@ from PIL import Image
 from airscene.data import Scenes
 from airscene.experiments import learning, reproduce, scenes3d
 from airscene.experiments.direct_pose import climb
-from airscene.experiments.scenes3d import WAYS, Work, full_experiment
 from airscene.experiments.machine import commit
-from airscene.experiments.supervised_pose import SupervisedTask, supervise
+from airscene.experiments.scenes3d import WAYS, Work, full_experiment
+from airscene.experiments.supervised import SupervisedTask, supervise
 from airscene.models.rendered import Rendered, RenderedConfig
 from airscene.painters.world import BLOCKS
 from airscene.placements import Placements, by_repeats

@@ -19,7 +19,7 @@ from airscene.experiments.learning import EvaluationConfig, LearningTask, learn,
 from airscene.experiments.machine import commit, provenance
 from airscene.experiments.pieces import begin, finish, read_piece, write_piece
 from airscene.experiments.scenes3d_tables import summary, tables
-from airscene.experiments.supervised_pose import SupervisedTask, supervise
+from airscene.experiments.supervised import SupervisedTask, supervise
 from airscene.experiments.workers import Workers
 from airscene.files import write_text
 from airscene.placements import by_repeats

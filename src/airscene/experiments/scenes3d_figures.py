@@ -16,7 +16,7 @@ from airscene import figures, figures_3d
 from airscene.data import Scenes
 from airscene.experiments.direct_pose import found
 from airscene.experiments.pieces import read_piece
-from airscene.experiments.supervised_pose import load_supervised
+from airscene.experiments.supervised import load_supervised
 from airscene.files import write_whole
 from airscene.findings import of_rendered
 from airscene.models.arrangement import Arrangement

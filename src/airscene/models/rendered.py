@@ -23,13 +23,12 @@ from airscene.models.arrangement import Arrangement, draw_one
 from airscene.models.base import FLOAT, Model
 from airscene.models.pose import PosePosterior, log_prior, pose_of
 from airscene.models.pose_network import GLIMPSE, WIDTHS, PoseNetwork
-from airscene.models.renderer import RendererConfig, log_pixels
+from airscene.models.renderer import WITHOUT_WAKE, RendererConfig, log_pixels
 from airscene.painters.by_name import PAINTERS
 from airscene.painters.differences import differentiable
 from airscene.painters.world import ONE_OBJECT, World
 from airscene.ranges import Range, check_ranges, in_turn, within
 
-WITHOUT_WAKE = "reweighted wake-sleep takes no part; raise --model.wake or leave it out"
 WITHOUT_BOUND = "the bound takes no part; lower --model.dream and --model.wake or leave it out"
 
 

@@ -10,6 +10,8 @@ from torch import Tensor
 from airscene.errors import UserError
 from airscene.models.base import ModelConfig
 
+WITHOUT_WAKE = "reweighted wake-sleep takes no part; raise --model.wake or leave it out"
+
 
 @dataclass(frozen=True)
 class RendererConfig(ModelConfig):

@@ -1,0 +1,160 @@
+"""A recurrent network that is told objects in a fixed order, as in the paper's Figure 7.
+
+It shares both looks of `models.tabletop_network`, but not the map that chooses cells by chance.
+Each step attends to one place, which is a mean, and says one object. Labels are in the order of
+kinds; objects of one kind come in any order, so which of them comes first cannot be known.
+
+Source: Eslami et al. 2016, section 3.3.
+"""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from airscene.models.arrangement import Arrangement
+from airscene.models.pose import PosePosterior
+from airscene.models.tabletop import TabletopConfig
+from airscene.models.tabletop_network import GAIN, MEAN, STRIDE, WIDTHS, TabletopNetwork
+from airscene.networks import MLP, calm, normal
+from airscene.painters.by_name import PAINTERS
+from airscene.painters.perspective import ground, project
+
+
+class OrderedReader(nn.Module):
+    """Reads a picture object by object.
+
+    Args:
+        config: that of the table-top.
+
+    Attributes:
+        world: what all scenes have in common.
+        painter: draws them.
+    """
+
+    def __init__(self, config: TabletopConfig):
+        super().__init__()
+        self.config, self.world = config, config.world
+        self.painter = PAINTERS[config.painter](self.world)
+        self.network = TabletopNetwork(self.world, config.hidden)
+        features, hidden, kinds = WIDTHS[-1], config.hidden, len(self.world.kinds)
+        self.keys = nn.Conv2d(features, features, 1)
+        self.cell = nn.GRUCell(features + kinds + 2, hidden)
+        self.query = nn.Linear(hidden, features)
+        self.step = calm(MLP((hidden + features, hidden, 3)))  # goes on?, where to look
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters are."""
+        return self.query.weight.device
+
+    def log_prob(
+        self, image: Float[Tensor, "batch 3 height width"], labels: Arrangement
+    ) -> Float[Tensor, "batch"]:
+        """The log-density of labels in their order, up to a constant, shape (B,)."""
+        labels = in_order_of_kinds(labels)
+        reading = Reading(self, image)
+        kind, pose, camera = labels
+        value = normal(reading.loc, reading.std).log_prob(camera[:, :2]).sum(-1)
+        for n in range(self.config.steps):
+            going = reading.advance()
+            present = kind[:, n] >= 0
+            was = torch.ones_like(present) if n == 0 else kind[:, n - 1] >= 0
+            value = value + was * F.logsigmoid(torch.where(present, going, -going))
+            code = self._code_of(pose[:, n], camera)
+            each = reading.closer(camera).log_prob(kind[None, :, n].clamp(min=0), code[None])[0]
+            value = value + each * present
+            reading.tell(kind[:, n], pose[:, n])
+        return value
+
+    @torch.no_grad()
+    def places(
+        self, image: Float[Tensor, "batch 3 height width"]
+    ) -> tuple[Arrangement, Float[Tensor, "batch steps kinds"]]:
+        """What is inferred of each image, and the probability of each object's kinds."""
+        reading = Reading(self, image)
+        camera = F.pad(reading.loc, (0, 1), value=self.world.camera.distance)
+        going = torch.ones(len(image), dtype=torch.bool, device=image.device)
+        found = []
+        for _ in range(self.config.steps):
+            going = going & (reading.advance() > 0)
+            closer = reading.closer(camera)
+            kind, code = closer.peak
+            kind = kind.where(going, -1)
+            pose = self._pose_of(code, camera) * going[:, None]
+            reading.tell(kind, pose)
+            found.append((kind, pose, closer.kinds.exp()))
+        kinds, poses, probs = (torch.stack(part, 1) for part in zip(*found, strict=True))
+        return Arrangement(kinds, poses, camera), probs
+
+    @torch.no_grad()
+    def reconstruct(
+        self, image: Float[Tensor, "batch 3 height width"]
+    ) -> Float[Tensor, "batch 3 height width"]:
+        """The picture of what is inferred, shape (B, 3, H, W)."""
+        return self.painter(*self.places(image)[0])
+
+    def _code_of(self, pose: Tensor, camera: Tensor) -> Tensor:
+        """The place in the picture in cells, and the yaw to the camera, shape (B, 3)."""
+        pixel, _ = project(F.pad(pose[:, :2], (0, 1)), camera, self.world)
+        return torch.cat([pixel / STRIDE, pose[:, 2:] - camera[:, :1]], -1)
+
+    def _pose_of(self, code: Tensor, camera: Tensor) -> Tensor:
+        """The inverse of `_code_of`."""
+        place = ground(STRIDE * code[:, :2], camera, self.world)
+        return torch.cat([place, code[:, 2:] + camera[:, :1]], -1)
+
+
+class Reading:
+    """How far the reading of some pictures has come.
+
+    Args:
+        reader: the network.
+        image: the pictures in [0, 1], shape (B, 3, H, W).
+
+    Attributes:
+        loc: mean of the camera's azimuth and elevation, shape (B, 2).
+        std: their standard deviation, shape (B, 2).
+    """
+
+    def __init__(self, reader: OrderedReader, image: Tensor):
+        self.reader, network = reader, reader.network
+        self.news = GAIN * (image - MEAN)
+        features = network.features(self.news)
+        self.loc, self.std = network.camera(features)
+        self._keys, self._features = reader.keys(features).flatten(2), features.flatten(2)
+        self._state = image.new_zeros(len(image), reader.config.hidden)
+        told = image.new_zeros(len(image), len(reader.world.kinds) + 2)
+        self._input = torch.cat([self._features.mean(-1), told], -1)
+        self._place = image.new_zeros(len(image), 2)
+
+    def advance(self) -> Tensor:
+        """Takes a step, and gives the log-odds that there is another object, shape (B,)."""
+        reader = self.reader
+        self._state = reader.cell(self._input, self._state)
+        score = torch.einsum("bf,bfc->bc", reader.query(self._state), self._keys)
+        share = score.softmax(-1)
+        attended = torch.einsum("bc,bfc->bf", share, self._features)
+        going, move = reader.step(torch.cat([self._state, attended], -1)).split([1, 2], -1)
+        self._place = share @ reader.network.middles(self.news) + STRIDE * move
+        self._attended = attended
+        return going[:, 0]
+
+    def closer(self, camera: Tensor) -> PosePosterior:
+        """The object at the place of this step; its u is the place in the picture in cells."""
+        origin = torch.zeros_like(self._place)
+        return self.reader.network.around(self.news, self._place, origin, camera)
+
+    def tell(self, kind: Tensor, pose: Tensor) -> None:
+        """Tells the next step what this one found: kinds (B,), -1 for none, and poses (B, 3)."""
+        kinds = len(self.reader.world.kinds)
+        named = F.one_hot(kind.clamp(min=0), kinds) * (kind >= 0)[:, None]
+        self._input = torch.cat([self._attended, named, pose[:, :2]], -1)
+
+
+def in_order_of_kinds(scenes: Arrangement) -> Arrangement:
+    """The same arrangements with their objects sorted by kind."""
+    last = scenes.kind.max() + 1
+    order = scenes.kind.where(scenes.kind >= 0, last).sort(dim=1, stable=True).indices
+    pose = scenes.pose.gather(1, order[..., None].expand(-1, -1, 3))
+    return Arrangement(scenes.kind.gather(1, order), pose, scenes.camera)
