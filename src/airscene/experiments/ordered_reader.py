@@ -61,9 +61,10 @@ class OrderedReader(nn.Module):
             present = kind[:, n] >= 0
             was = torch.ones_like(present) if n == 0 else kind[:, n - 1] >= 0
             value = value + was * F.logsigmoid(torch.where(present, going, -going))
-            code = self._code_of(pose[:, n], camera)
-            each = reading.closer(camera).log_prob(kind[None, :, n].clamp(min=0), code[None])[0]
-            value = value + each * present
+            row = present.nonzero().squeeze(1)
+            code = self._code_of(pose[row, n], camera[row])
+            each = reading.closer(row, camera).log_prob(kind[None, row, n], code[None])[0]
+            value = value.index_add(0, row, each)
             reading.tell(kind[:, n], pose[:, n])
         return value
 
@@ -74,18 +75,18 @@ class OrderedReader(nn.Module):
         """What is inferred of each image, and the probability of each object's kinds."""
         reading = Reading(self, image)
         camera = F.pad(reading.loc, (0, 1), value=self.world.camera.distance)
-        going = torch.ones(len(image), dtype=torch.bool, device=image.device)
-        found = []
-        for _ in range(self.config.steps):
+        shape = len(image), self.config.steps
+        kind, pose = torch.full(shape, -1, device=image.device), image.new_zeros(*shape, 3)
+        probs = image.new_zeros(*shape, len(self.world.kinds))
+        going = torch.ones_like(kind[:, 0], dtype=torch.bool)
+        for n in range(self.config.steps):
             going = going & (reading.advance() > 0)
-            closer = reading.closer(camera)
-            kind, code = closer.peak
-            kind = kind.where(going, -1)
-            pose = self._pose_of(code, camera) * going[:, None]
-            reading.tell(kind, pose)
-            found.append((kind, pose, closer.kinds.exp()))
-        kinds, poses, probs = (torch.stack(part, 1) for part in zip(*found, strict=True))
-        return Arrangement(kinds, poses, camera), probs
+            row = going.nonzero().squeeze(1)
+            closer = reading.closer(row, camera)
+            kind[row, n], code = closer.peak
+            pose[row, n], probs[row, n] = self._pose_of(code, camera[row]), closer.kinds.exp()
+            reading.tell(kind[:, n], pose[:, n])
+        return Arrangement(kind, pose, camera), probs
 
     @torch.no_grad()
     def reconstruct(
@@ -140,10 +141,18 @@ class Reading:
         self._attended = attended
         return going[:, 0]
 
-    def closer(self, camera: Tensor) -> PosePosterior:
-        """The object at the place of this step; its u is the place in the picture in cells."""
-        origin = torch.zeros_like(self._place)
-        return self.reader.network.around(self.news, self._place, origin, camera)
+    def closer(self, row: Tensor, camera: Tensor) -> PosePosterior:
+        """The objects at the places of this step in some pictures.
+
+        Their u is the place in the picture in cells.
+
+        Args:
+            row: which pictures, shape (R,).
+            camera: that of all pictures, shape (B, 3).
+        """
+        place = self._place[row]
+        origin = torch.zeros_like(place)
+        return self.reader.network.around(self.news[row], place, origin, camera[row])
 
     def tell(self, kind: Tensor, pose: Tensor) -> None:
         """Tells the next step what this one found: kinds (B,), -1 for none, and poses (B, 3)."""

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 SHOWN = 8  # scenes of a figure
 FRAMES, SECONDS = 36, 0.12  # of the animation: how many, and how long each
+TOLD = "with repeats"  # what networks with labels were told, of which pictures are shown
 LARGE = (192, 192)  # pixels of a frame
 
 
@@ -45,6 +46,8 @@ def write(work: Work, out: Path) -> Iterator[Path]:
     model = cast(Tabletop, run.model)
     shown = of_rendered(model, scenes)["tables"]
     yield write_whole(out / "table-top.png", figures_3d.tables(shown).savefig)
+    rows = {name: pictures.numpy() for name, pictures in _repeated(work, model, scenes).items()}
+    yield write_whole(out / "repeats.png", figures_3d.picture_rows(rows).savefig)
     where = run.place(scenes.pixels())
     names = [kind.name for kind in where.world.kinds]
     maps = figures_3d.place_heatmaps(where.pose[..., :2].numpy(), where.kind.numpy(), names)
@@ -70,6 +73,18 @@ def _one_object(work: Work, model: Rendered, scenes: Scenes) -> dict[str, np.nda
         "direct\noptimisation": direct,
     }
     return {name: pictures.numpy() for name, pictures in rows.items()}
+
+
+def _repeated(work: Work, model: Tabletop, scenes: Scenes) -> dict[str, Tensor]:
+    """Scenes with the most objects of one kind, and what was found without labels and with them."""
+    assert scenes.labels is not None
+    alike = (scenes.labels[:, :, None] == scenes.labels[:, None]) & (scenes.labels >= 0)[:, None]
+    few = scenes[alike.sum((1, 2)).argsort(descending=True, stable=True)[:SHOWN]].pixels()
+    told = {
+        network.replace(" ", "\n", 1): load_supervised(work.told(network, TOLD, 0)).reconstruct(few)
+        for network in work.results["table_top_labels"]
+    }
+    return {"scenes": few, "unsupervised": model.reconstruct(few)} | told
 
 
 def turning(model: Tabletop, scene: Arrangement) -> list[Image.Image]:

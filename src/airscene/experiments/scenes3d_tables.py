@@ -27,9 +27,10 @@ def tables(results: dict[str, Any]) -> str:
 
 
 def summary(results: dict[str, Any]) -> str:
-    """Both tables, and what direct optimisation takes."""
-    parts = [one_object(results["one_object"]), _direct(results), table_top(results["table_top"])]
-    return "\n\n".join(parts)
+    """All tables, and what direct optimisation takes."""
+    top, told = results["table_top"], results["table_top_labels"]
+    parts = [one_object(results["one_object"]), _direct(results), table_top(top)]
+    return "\n\n".join([*parts, by_data(top, told)])
 
 
 def one_object(ways: dict[str, Runs]) -> str:
@@ -64,6 +65,19 @@ def table_top(runs: Runs) -> str:
     ]
     rows = [[title, _every(runs, name, form, scale)] for title, name, form, scale in lines]
     return table(["table-top", "every seed"], rows)
+
+
+def by_data(runs: Runs, told: dict[str, dict[str, Runs]]) -> str:
+    """A row a way to learn the table-top and a kind of data, in which a kind may repeat or not."""
+    head = ["table-top learned by", "held-out scenes", "count, %", "identity, %", "position"]
+    both = {"with repeats": runs, "without repeats": [run["without_repeats"] for run in runs]}
+    ways = {"dreams with repeats": both} | told
+    rows = [
+        [way, data, *_row(way, those)[1:3], _every(those, "camera_error_degrees", "{:.2f}")]
+        for way, parts in ways.items()
+        for data, those in parts.items()
+    ]
+    return table([*head, "camera, °"], rows)
 
 
 def _every(runs: Runs, name: str, form: str, scale: float = 1.0) -> str:

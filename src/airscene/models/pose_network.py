@@ -24,8 +24,7 @@ GLIMPSE = 16  # pixels of a crop along a side
 CROP = 1.2  # side of a crop in the world's unit, which holds an object with some room
 GAIN = 3.0  # of the difference between a picture and the empty table
 PARTS = 8  # components of the yaw's mixture
-FINE = 0.3  # how far the second look moves a position, in u at the middle, at an output of 1
-STEEPEST = 10.0  # a length at the border is so many times as long in u as at the middle, at most
+FINE = 0.3  # how far the second look moves a position, in u, at an output of 1
 NARROWEST, WIDEST = 0.03, 0.4  # spreads of a component of the yaw, in radians
 START, LEAST = 0.2, 0.004  # standard deviation of u at the start, and at least
 
@@ -75,11 +74,10 @@ class PoseNetwork(nn.Module):
         fine = fine.unflatten(-1, (self.kinds, 4 + 3 * PARTS))  # (B, K, 4 + 3 C)
         move, narrow, weights, turns, spreads = fine.split([2, 2, PARTS, PARTS, PARTS], -1)
         around = torch.arange(PARTS, device=fine.device) * (TURN / PARTS)
-        stretch = (1 / (1 - place.square())).clamp(max=STEEPEST)[:, None]  # of u over a length
         return PosePosterior(
             kinds=kinds.log_softmax(-1),
-            loc=rough[:, None] + FINE * stretch * move,
-            std=stretch * (START / math.log(2) * spread(narrow + width[:, None]) + LEAST),
+            loc=rough[:, None] + FINE * move,
+            std=START / math.log(2) * spread(narrow + width[:, None]) + LEAST,
             weights=weights.log_softmax(-1),
             turns=around + turns,
             spreads=NARROWEST + (WIDEST - NARROWEST) * spreads.sigmoid(),

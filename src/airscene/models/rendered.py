@@ -50,8 +50,9 @@ class RenderedConfig(RendererConfig):
     """Standard deviation of a pixel around the picture, images lying in [0, 1]."""
     hidden: Annotated[int, *within(1, 16_384)] = 200
     """Units of the hidden layers."""
-    dream: Annotated[float, *within(0, 1)] = 0.75
-    """Share of training, its first part, on scenes from the prior, which the painter draws."""
+    dream: Annotated[float, *within(0, 1)] = 0.7
+    """Share of training, its first part, on scenes from the prior, which the painter draws; above
+    0, every other step of the bound is also one of these."""
     wake: Annotated[float, *within(0, 1)] = 0.0
     """Share of training, its next part, by reweighted wake-sleep; the bound takes the rest."""
     dreams: Annotated[int, *within(1, 1000)] = 4
