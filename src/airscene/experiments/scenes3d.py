@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from airscene.config import Config
 from airscene.data import Scenes
@@ -22,7 +22,7 @@ from airscene.experiments.learning import EvaluationConfig, LearningTask, learn,
 from airscene.experiments.machine import commit, provenance
 from airscene.experiments.pieces import begin, finish, read_piece, write_piece
 from airscene.experiments.scenes3d_tables import summary, tables
-from airscene.experiments.supervised import SupervisedTask, supervise
+from airscene.experiments.supervised import LABELS, NETWORKS, ORDERED, SupervisedTask, supervise
 from airscene.experiments.workers import Workers
 from airscene.files import write_text
 from airscene.placements import agreement, by_repeats
@@ -40,11 +40,6 @@ WAYS = {
 RECIPE = next(iter(WAYS))
 REPEATS = {"with repeats": True, "without repeats": False}
 """Data of the table-top: whether two objects of a scene may be of one kind."""
-NETWORKS: dict[str, Literal["own", "ordered"]] = {
-    "labels in the order of kinds": "ordered",
-    "labels, the same network": "own",
-}
-"""Networks that learn the table-top with labels."""
 
 
 @dataclass(frozen=True)
@@ -56,11 +51,13 @@ class Scenes3DExperiment:
     table: Config
     """The training of the table-top."""
     seeds: int = 5
-    """Trainings by the recipe and with labels, with the seeds from 0 on."""
-    rivals: int = 2
-    """The most trainings by each of the other ways."""
+    """Trainings of one object by the recipe, with the seeds from 0 on."""
     table_seeds: int = 3
-    """The most trainings of the table-top by dreams, and in each way with labels."""
+    """The most trainings of the table-top by dreams."""
+    ordered_seeds: int = 2
+    """The most trainings of the table-top with labels in the order of kinds."""
+    rivals: int = 1
+    """The most trainings in each other way."""
     labelled: int = 20_000
     """Scenes of the table-top with labels."""
     pictures: int = 100
@@ -75,8 +72,9 @@ class Scenes3DExperiment:
     """Whether it is a smoke test."""
 
     def seeds_of(self, way: str) -> range:
-        """The seeds of a way to learn one object."""
-        return range(self.seeds if way == RECIPE else min(self.seeds, self.rivals))
+        """The seeds of a way to learn one object or, with labels, the table-top."""
+        most = {RECIPE: self.seeds, ORDERED: self.ordered_seeds}.get(way, self.rivals)
+        return range(min(self.seeds, most))
 
 
 def full_experiment() -> Scenes3DExperiment:
@@ -91,7 +89,7 @@ def quick_experiment() -> Scenes3DExperiment:
     table = _tiny(PRESETS["table3d"], painter="raycast", objects="blocks", settled=False)
     base, table = side_by_side(base, **few), side_by_side(table, **few)
     small = EvaluationConfig(2, 8)
-    return Scenes3DExperiment(base, table, 1, 1, 1, 32, 2, 2, 2, small, quick=True)
+    return Scenes3DExperiment(base, table, 1, 1, 1, 1, 32, 2, 2, 2, small, quick=True)
 
 
 def _tiny(config: Config, **settings: Any) -> Config:
@@ -169,13 +167,12 @@ class Work:
         model = replace(base.model, dream=dream, wake=wake)
         training = replace(base.training, sigma_factor=FALLING) if wake else base.training
         config = replace(base, model=model, training=training, seed=seed)
-        folder = self.out / way.replace(",", "").replace(" ", "-") / f"seed-{seed}"
-        return LearningTask(config, folder, self.experiment.evaluation, None)
+        return LearningTask(config, self._folder(way, seed), self.experiment.evaluation, None)
 
-    def supervised(self, seed: int) -> SupervisedTask:
+    def supervised(self, network: str, seed: int) -> SupervisedTask:
         """A training of one object on labels."""
-        base = self.experiment.base
-        return SupervisedTask(replace(base, seed=seed), self.out / "labels" / f"seed-{seed}")
+        config = replace(self.experiment.base, seed=seed)
+        return SupervisedTask(config, self._folder(network, seed), LABELS[network])
 
     @property
     def direct(self) -> DirectTask:
@@ -186,20 +183,24 @@ class Work:
     def table(self, seed: int) -> LearningTask:
         """A training of the table-top."""
         config = replace(self.experiment.table, seed=seed)
-        folder = self.out / "table-top" / f"seed-{seed}"
+        folder = self._folder("table-top", seed)
         return LearningTask(config, folder, self.experiment.evaluation, None)
 
-    def told(self, network: str, data: str, seed: int) -> SupervisedTask:
-        """A training of the table-top on labels."""
-        config = self._of_data(replace(self.experiment.table, seed=seed), data)
-        scenes = replace(config.scenes, train_size=self.experiment.labelled)
-        folder = "-".join([*network.replace(",", "").split(), *data.split()])
-        config = replace(config, scenes=scenes)
-        return SupervisedTask(config, self.out / folder / f"seed-{seed}", NETWORKS[network])
+    def _folder(self, way: str, seed: int) -> Path:
+        return self.out / way.replace(",", "").replace(" ", "-") / f"seed-{seed}"
 
-    @staticmethod
-    def _of_data(config: Config, data: str) -> Config:
-        return replace(config, model=replace(config.model, repeats=REPEATS[data]))
+    def told(self, network: str, data: str, seed: int) -> SupervisedTask:
+        """A training of the table-top on labels; its scenes are from the prior, as dreams are."""
+        held_out = self._of_data(data)
+        model = replace(held_out.model, settled=False)
+        scenes = replace(held_out.scenes, train_size=self.experiment.labelled)
+        config = replace(held_out, model=model, scenes=scenes, seed=seed)
+        folder = self._folder(f"{network} {data}", seed)
+        return SupervisedTask(config, folder, NETWORKS[network], held_out)
+
+    def _of_data(self, data: str) -> Config:
+        table = self.experiment.table
+        return replace(table, model=replace(table.model, repeats=REPEATS[data]))
 
     @property
     def table_seeds(self) -> range:
@@ -220,10 +221,12 @@ class Work:
     def _rivals(self, seed: int) -> Iterator[Job]:
         """What a recipe is compared with."""
         e = self.experiment
-        if seed in self.table_seeds:
-            for network, data in product(NETWORKS, REPEATS):
+        for network, data in product(NETWORKS, REPEATS):
+            if seed in e.seeds_of(network):
                 yield Job(supervise, self.told(network, data, seed))
-        yield Job(supervise, self.supervised(seed))
+        for network in LABELS:
+            if seed in e.seeds_of(network):
+                yield Job(supervise, self.supervised(network, seed))
         if seed == 0:
             yield Job(optimise, self.direct)
         for way in [*WAYS][1:]:
@@ -241,14 +244,17 @@ class Work:
         table = [self._agreement(seed) for seed in self.table_seeds]
         told = {
             network: {
-                data: [read_piece(self.told(network, data, seed).path) for seed in self.table_seeds]
+                data: [read_piece(self.told(network, data, s).path) for s in e.seeds_of(network)]
                 for data in REPEATS
             }
             for network in NETWORKS
         }
-        labels = [read_piece(self.supervised(seed).path) for seed in range(e.seeds)]
+        labels = {
+            network: [read_piece(self.supervised(network, s).path) for s in e.seeds_of(network)]
+            for network in LABELS
+        }
         return {
-            "one_object": ways | {"labels": labels},
+            "one_object": ways | labels,
             "direct": read_piece(self.direct.path),
             "table_top": table,
             "table_top_labels": told,
@@ -264,4 +270,4 @@ class Work:
         return read_piece(task.path) | there | {"without_repeats": elsewhere}
 
     def _held_out(self, data: str) -> Scenes:
-        return composed(self._of_data(self.experiment.table, data), "test", TEST_SEED, None)
+        return composed(self._of_data(data), "test", TEST_SEED, None)

@@ -2,11 +2,12 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import torch
+from jaxtyping import Float
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -16,15 +17,21 @@ from airscene.experiments.ordered_reader import OrderedReader
 from airscene.experiments.pieces import write_piece
 from airscene.kinds import make_objective
 from airscene.models.arrangement import Arrangement
-from airscene.models.pose import code_of
+from airscene.models.pose import PosePosterior, code_of
 from airscene.models.rendered import Rendered
-from airscene.models.tabletop import Tabletop, TabletopConfig
+from airscene.models.tabletop import Tabletop
 from airscene.placements import agreement, by_repeats, place
 from airscene.runs import TEST_SEED, composed
 from airscene.schedules import value_at
 from airscene.seeds import Purpose, global_stream, stream
 
 WEIGHTS = "supervised.safetensors"
+Network = Literal["own", "one peak", "ordered"]
+LABELS: dict[str, Network] = {"labels": "own", "labels, one peak of the yaw": "one peak"}
+"""Networks that learn one object with labels."""
+ORDERED = "labels in the order of kinds"
+NETWORKS: dict[str, Network] = {ORDERED: "ordered", "labels, the same network": "own"}
+"""Networks that learn the table-top with labels."""
 
 
 @dataclass(frozen=True)
@@ -35,12 +42,15 @@ class SupervisedTask:
         config: of the model, its scenes and its training; each step sees as many scenes as one of
             dreams would.
         folder: where the piece and the weights go.
-        network: that of the model; or, for a table-top, `models.ordered_reader`'s.
+        network: that of the model; for one object, the same with one peak of the yaw; or, for a
+            table-top, that of `ordered_reader`.
+        held_out: of other scenes to evaluate on; those of `config` unless given.
     """
 
     config: Config
     folder: Path
-    network: Literal["own", "ordered"] = "own"
+    network: Network = "own"
+    held_out: Config | None = None
 
     @property
     def path(self) -> Path:
@@ -54,7 +64,7 @@ def supervise(task: SupervisedTask) -> None:
     model = _fresh(task)
     _fit(model, composed(config, "train", config.seed, None), config)
     seconds = time.perf_counter() - began
-    test = composed(config, "test", TEST_SEED, None)
+    test = composed(task.held_out or config, "test", TEST_SEED, None)
     task.folder.mkdir(parents=True, exist_ok=True)
     save_file(model.state_dict(), task.folder / WEIGHTS)
     found = place(model.eval(), test.pixels())
@@ -69,12 +79,28 @@ def load_supervised(task: SupervisedTask) -> Any:
     return model.eval()
 
 
+class OnePeak(Rendered):
+    """One object whose yaw has one answer: a mixture of one component, as in regression."""
+
+    def forward(self, image: Float[Tensor, "batch 3 height width"]) -> PosePosterior:
+        """See `Rendered.forward`."""
+        found = super().forward(image)
+        weights, turns, spreads = (
+            part[..., :1] for part in (found.weights, found.turns, found.spreads)
+        )
+        return replace(found, weights=weights.log_softmax(-1), turns=turns, spreads=spreads)
+
+
+MADE = {"one peak": OnePeak, "ordered": OrderedReader}
+"""Networks that are not those of the model."""
+
+
 def _fresh(task: SupervisedTask) -> Any:
     """The network before training, whose weights are decided by the seed."""
     if task.network == "own":
         return make_objective(task.config).model
     with global_stream(Purpose.WEIGHTS, task.config.seed):
-        return OrderedReader(cast(TabletopConfig, task.config.model))
+        return MADE[task.network](task.config.model)
 
 
 def _fit(model: Any, scenes: Scenes, config: Config) -> None:
@@ -109,6 +135,7 @@ def _of_many(model: Tabletop, image: Tensor, told: Arrangement) -> Tensor:
 
 LOG_PROBS: dict[type, Callable[[Any, Tensor, Arrangement], Tensor]] = {
     Rendered: _of_one,
+    OnePeak: _of_one,
     Tabletop: _of_many,
     OrderedReader: OrderedReader.log_prob,
 }
