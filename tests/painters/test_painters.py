@@ -183,7 +183,7 @@ def test_a_picture_of_one_colour_is_refused(drawing):
 def test_a_mesh_without_volume_is_told_in_one_line(drawing, monkeypatch):
     flat = Mesh(np.eye(3), np.array([[0, 1, 2]]))
     monkeypatch.setattr(drawing_module, "mesh_of", lambda shape: flat)
-    with pytest.raises(UserError, match="does not load the world.*mug.*mend the mesh") as caught:
+    with pytest.raises(UserError, match=r"does not load the world.*mug.*mend the mesh") as caught:
         MuJoCoRenderer(CROCKERY)
     assert "\n" not in str(caught.value)
 
