@@ -10,7 +10,6 @@ because the renderer itself uses all cores.
 import dataclasses
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from airscene.experiments.learning import EvaluationConfig, LearningTask, learn,
 from airscene.experiments.machine import commit, provenance
 from airscene.experiments.pieces import begin, finish, read_piece, write_piece
 from airscene.experiments.scenes3d_tables import summary, tables
-from airscene.experiments.supervised import LABELS, NETWORKS, ORDERED, SupervisedTask, supervise
+from airscene.experiments.supervised import LABELS, SupervisedTask, supervise
 from airscene.experiments.workers import Workers
 from airscene.files import write_text
 from airscene.placements import agreement, by_repeats
@@ -54,10 +53,12 @@ class Scenes3DExperiment:
     """Trainings of one object by the recipe, with the seeds from 0 on."""
     table_seeds: int = 3
     """The most trainings of the table-top by dreams."""
-    ordered_seeds: int = 2
-    """The most trainings of the table-top with labels in the order of kinds."""
+    told_seeds: int = 1
+    """The most trainings with labels."""
     rivals: int = 1
-    """The most trainings in each other way."""
+    """The most trainings of one object in each other way."""
+    rival_steps: int = 1200
+    """Steps of each of these."""
     labelled: int = 20_000
     """Scenes of the table-top with labels."""
     pictures: int = 100
@@ -72,9 +73,13 @@ class Scenes3DExperiment:
     """Whether it is a smoke test."""
 
     def seeds_of(self, way: str) -> range:
-        """The seeds of a way to learn one object or, with labels, the table-top."""
-        most = {RECIPE: self.seeds, ORDERED: self.ordered_seeds}.get(way, self.rivals)
-        return range(min(self.seeds, most))
+        """The seeds of a way to learn one object."""
+        return range(self.seeds if way == RECIPE else min(self.seeds, self.rivals))
+
+    @property
+    def told(self) -> range:
+        """The seeds of trainings with labels."""
+        return range(min(self.seeds, self.told_seeds))
 
 
 def full_experiment() -> Scenes3DExperiment:
@@ -89,7 +94,7 @@ def quick_experiment() -> Scenes3DExperiment:
     table = _tiny(PRESETS["table3d"], painter="raycast", objects="blocks", settled=False)
     base, table = side_by_side(base, **few), side_by_side(table, **few)
     small = EvaluationConfig(2, 8)
-    return Scenes3DExperiment(base, table, 1, 1, 1, 1, 32, 2, 2, 2, small, quick=True)
+    return Scenes3DExperiment(base, table, 1, 1, 1, 1, 4, 32, 2, 2, 2, small, quick=True)
 
 
 def _tiny(config: Config, **settings: Any) -> Config:
@@ -166,6 +171,8 @@ class Work:
         base = self.experiment.base
         model = replace(base.model, dream=dream, wake=wake)
         training = replace(base.training, sigma_factor=FALLING) if wake else base.training
+        if way != RECIPE:
+            training = replace(training, iterations=self.experiment.rival_steps)
         config = replace(base, model=model, training=training, seed=seed)
         return LearningTask(config, self._folder(way, seed), self.experiment.evaluation, None)
 
@@ -189,14 +196,14 @@ class Work:
     def _folder(self, way: str, seed: int) -> Path:
         return self.out / way.replace(",", "").replace(" ", "-") / f"seed-{seed}"
 
-    def told(self, network: str, data: str, seed: int) -> SupervisedTask:
-        """A training of the table-top on labels; its scenes are from the prior, as dreams are."""
+    def told(self, data: str, seed: int) -> SupervisedTask:
+        """A training of the table-top on labels, whose scenes are from the prior, as dreams are."""
         held_out = self._of_data(data)
         model = replace(held_out.model, settled=False)
         scenes = replace(held_out.scenes, train_size=self.experiment.labelled)
         config = replace(held_out, model=model, scenes=scenes, seed=seed)
-        folder = self._folder(f"{network} {data}", seed)
-        return SupervisedTask(config, folder, NETWORKS[network], held_out)
+        folder = self._folder(f"table-top labels {data}", seed)
+        return SupervisedTask(config, folder, "ordered", held_out)
 
     def _of_data(self, data: str) -> Config:
         table = self.experiment.table
@@ -221,12 +228,10 @@ class Work:
     def _rivals(self, seed: int) -> Iterator[Job]:
         """What a recipe is compared with."""
         e = self.experiment
-        for network, data in product(NETWORKS, REPEATS):
-            if seed in e.seeds_of(network):
-                yield Job(supervise, self.told(network, data, seed))
-        for network in LABELS:
-            if seed in e.seeds_of(network):
-                yield Job(supervise, self.supervised(network, seed))
+        if seed in e.told:
+            tasks = [self.told(data, seed) for data in REPEATS]
+            tasks += [self.supervised(network, seed) for network in LABELS]
+            yield from (Job(supervise, task) for task in tasks)
         if seed == 0:
             yield Job(optimise, self.direct)
         for way in [*WAYS][1:]:
@@ -242,17 +247,8 @@ class Work:
             for way in WAYS
         }
         table = [self._agreement(seed) for seed in self.table_seeds]
-        told = {
-            network: {
-                data: [read_piece(self.told(network, data, s).path) for s in e.seeds_of(network)]
-                for data in REPEATS
-            }
-            for network in NETWORKS
-        }
-        labels = {
-            network: [read_piece(self.supervised(network, s).path) for s in e.seeds_of(network)]
-            for network in LABELS
-        }
+        told = {data: [read_piece(self.told(data, s).path) for s in e.told] for data in REPEATS}
+        labels = {n: [read_piece(self.supervised(n, s).path) for s in e.told] for n in LABELS}
         return {
             "one_object": ways | labels,
             "direct": read_piece(self.direct.path),

@@ -16,7 +16,7 @@ from airscene import figures, figures_3d
 from airscene.data import Scenes
 from airscene.experiments.direct_pose import found
 from airscene.experiments.pieces import read_piece
-from airscene.experiments.supervised import LABELS, NETWORKS, SupervisedTask, load_supervised
+from airscene.experiments.supervised import LABELS, SupervisedTask, load_supervised
 from airscene.files import write_whole
 from airscene.findings import of_rendered
 from airscene.models.arrangement import Arrangement
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 SHOWN = 8  # scenes of a figure
 FRAMES, SECONDS = 36, 0.12  # of the animation: how many, and how long each
-TOLD = "with repeats"  # what networks with labels were told, of which pictures are shown
+TOLD = "with repeats"  # what the network with labels was told, of which pictures are shown
 LARGE = (192, 192)  # pixels of a frame
 
 
@@ -84,11 +84,9 @@ def _repeated(work: Work, model: Tabletop, scenes: Scenes) -> dict[str, Tensor]:
     assert scenes.labels is not None
     alike = (scenes.labels[:, :, None] == scenes.labels[:, None]) & (scenes.labels >= 0)[:, None]
     few = scenes[alike.sum((1, 2)).argsort(descending=True, stable=True)[:SHOWN]].pixels()
-    told = {
-        name.replace(" ", "\n", 1): load_supervised(work.told(name, TOLD, 0)).reconstruct(few)
-        for name in NETWORKS
-    }
-    return {"scenes": few, "unsupervised": model.reconstruct(few)} | told
+    told = load_supervised(work.told(TOLD, 0))
+    rows = {"unsupervised": model, "with labels": told}
+    return {"scenes": few} | {name: network.reconstruct(few) for name, network in rows.items()}
 
 
 def turning(model: Tabletop, scene: Arrangement) -> list[Image.Image]:

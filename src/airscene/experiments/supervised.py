@@ -30,13 +30,11 @@ Network = Literal["own", "one peak", "ordered"]
 LABELS: dict[str, Network] = {"labels": "own", "labels, one peak of the yaw": "one peak"}
 """Networks that learn one object with labels."""
 ORDERED = "labels in the order of kinds"
-NETWORKS: dict[str, Network] = {ORDERED: "ordered", "labels, the same network": "own"}
-"""Networks that learn the table-top with labels."""
 
 
 @dataclass(frozen=True)
 class SupervisedTask:
-    """A training on labels.
+    """A training on labels. That of the table-top's own network would be one more of dreams.
 
     Attributes:
         config: of the model, its scenes and its training; each step sees as many scenes as one of
