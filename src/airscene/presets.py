@@ -237,12 +237,12 @@ PRESETS = {
         ),
         model=RenderedConfig(painter="mujoco"),
         training=TrainingConfig(
-            iterations=2000,
+            iterations=1200,
             batch=32,
             learning_rate=((0.0, 1e-3), (0.5, 1e-3), (0.75, 3e-4), (1.0, 1e-5)),
             clip=10.0,
             compile="off",
-            validate_every=500,
+            validate_every=300,
             validation_scenes=500,
         ),
     ),
@@ -260,7 +260,7 @@ PRESETS = {
         ),
         model=TabletopConfig(objects="crockery", painter="mujoco", settled=True),
         training=TrainingConfig(
-            iterations=2000,
+            iterations=1500,
             batch=48,
             learning_rate=((0.0, 1e-4), (0.03, 1.5e-3), (0.5, 1.5e-3), (0.8, 3e-4), (1.0, 1e-5)),
             clip=10.0,
