@@ -36,8 +36,8 @@ def test_the_order_of_different_kinds_does_not_matter_and_that_of_one_kind_does(
     swap = [1, 0, 2]
     other = Arrangement(kind[:, swap], pose[:, swap], camera)
     image = torch.rand(len(kind), 3, 24, 24)
-    one = reader.log_prob(image, Arrangement(kind, pose, camera))
-    off = (one - reader.log_prob(image, other)).abs()
+    one = reader.score(image, Arrangement(kind, pose, camera))
+    off = (one - reader.score(image, other)).abs()
     same = kind[:, 0] == kind[:, 1]
     assert off[~same].max() < 1e-3 and off[same].min() > 1e-3
 
@@ -45,16 +45,16 @@ def test_the_order_of_different_kinds_does_not_matter_and_that_of_one_kind_does(
 def test_it_learns_from_labels_where_no_kind_repeats(tmp_path):
     """Chance is a third of the counts and of the kinds, and 12 degrees for the camera.
 
-    Seen for seed 0: SEEN
+    Seen for seed 0: 73 %, 93 %, a distance of 0.278 and 1.8 degrees.
     """
     preset = PRESETS["table3d"]
     model = replace(SMALL, steps=2, repeats=False)
-    rates = ((0.0, 1e-4), (0.05, 3e-3), (0.5, 3e-3), (1.0, 1e-4))
+    rates = ((0.0, 1e-4), (0.05, 2e-3), (0.5, 2e-3), (1.0, 1e-4))
     config = replace(
         preset,
-        scenes=replace(preset.scenes, canvas=(24, 24), train_size=2000, test_size=200),
+        scenes=replace(preset.scenes, canvas=(24, 24), train_size=1000, test_size=100),
         model=model,
-        training=replace(preset.training, iterations=160, batch=32, learning_rate=rates),
+        training=replace(preset.training, iterations=120, batch=32, learning_rate=rates),
     )
     task = SupervisedTask(config, tmp_path, "ordered")
     supervise(task)

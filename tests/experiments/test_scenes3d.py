@@ -12,7 +12,7 @@ from airscene.experiments import learning, reproduce, scenes3d
 from airscene.experiments.direct_pose import climb
 from airscene.experiments.machine import commit
 from airscene.experiments.scenes3d import WAYS, Work, full_experiment
-from airscene.experiments.supervised import LABELS, SupervisedTask, supervise
+from airscene.experiments.supervised import LABELS, OnePeak, SupervisedTask, supervise
 from airscene.models.rendered import Rendered, RenderedConfig
 from airscene.painters.world import BLOCKS
 from airscene.placements import Placements, by_repeats
@@ -71,6 +71,13 @@ def test_labels_teach_kind_and_position(tmp_path):
     supervise(task)
     table = json.loads(task.path.read_text())
     assert table["identity_accuracy"] > 0.9 and table["position_error"] < 0.25
+
+
+def test_a_yaw_of_one_peak_is_a_mixture_of_one_component():
+    model = OnePeak(RenderedConfig(height=24, width=24, hidden=16))
+    found = model(torch.rand(3, 3, 24, 24))
+    assert found.weights.shape == found.turns.shape == found.spreads.shape == (3, 3, 1)
+    assert (found.weights == 0).all()  # logarithms
 
 
 def test_counts_are_told_apart_by_whether_a_kind_is_there_twice():

@@ -1,8 +1,9 @@
 """A recurrent network that is told objects in a fixed order, as in the paper's Figure 7.
 
-It shares both looks of `models.tabletop_network`, but not the map that chooses cells by chance.
-Each step attends to one place, which is a mean, and says one object. Labels are in the order of
-kinds; objects of one kind come in any order, so which of them comes first cannot be known.
+It shares both looks of `models.tabletop_network`, but not the map that chooses cells by chance. A
+recurrent network attends to the cells, and each step answers one object: its place is the mean over
+what is attended to, and a closer look there gives the rest. Labels are in the order of kinds.
+Objects of one kind come in any order, so which of them comes first cannot be known.
 
 Source: Eslami et al. 2016, section 3.3.
 """
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 from airscene.models.arrangement import Arrangement
 from airscene.models.pose import PosePosterior
 from airscene.models.tabletop import TabletopConfig
-from airscene.models.tabletop_network import GAIN, MEAN, STRIDE, WIDTHS, TabletopNetwork
+from airscene.models.tabletop_network import GAIN, MEAN, SQUEEZED, STRIDE, WIDTHS, TabletopNetwork
 from airscene.networks import MLP, calm, normal
 from airscene.painters.by_name import PAINTERS
 from airscene.painters.perspective import ground, project
@@ -37,21 +38,29 @@ class OrderedReader(nn.Module):
         self.config, self.world = config, config.world
         self.painter = PAINTERS[config.painter](self.world)
         self.network = TabletopNetwork(self.world, config.hidden)
-        features, hidden, kinds = WIDTHS[-1], config.hidden, len(self.world.kinds)
-        self.keys = nn.Conv2d(features, features, 1)
-        self.cell = nn.GRUCell(features + kinds + 2, hidden)
-        self.query = nn.Linear(hidden, features)
-        self.step = calm(MLP((hidden + features, hidden, 3)))  # goes on?, where to look
+        hidden, kinds = config.hidden, len(self.world.kinds)
+        cells = self.network.rows * self.network.columns
+        self.squeeze = nn.Conv2d(WIDTHS[-1], SQUEEZED, 1)
+        self.whole = MLP((SQUEEZED * cells, hidden, hidden))
+        self.cell = nn.GRUCell(hidden + kinds + 2, hidden)
+        # What is attended to, whether there is another object, and where in the cell it is.
+        self.keys = nn.Conv2d(WIDTHS[-1], WIDTHS[-1], 1)
+        self.query = nn.Linear(hidden, WIDTHS[-1])
+        self.step = calm(MLP((hidden + WIDTHS[-1], hidden, 3)))
 
     @property
     def device(self) -> torch.device:
         """Where the parameters are."""
-        return self.query.weight.device
+        return self.squeeze.weight.device
 
-    def log_prob(
+    def score(
         self, image: Float[Tensor, "batch 3 height width"], labels: Arrangement
     ) -> Float[Tensor, "batch"]:
-        """The log-density of labels in their order, up to a constant, shape (B,)."""
+        """How well labels in their order are answered, shape (B,).
+
+        The log-probability of camera, attention, numbers and kinds, minus half of the squared
+        distance of places in cells, plus the log-density of what the closer looks say.
+        """
         labels = in_order_of_kinds(labels)
         reading = Reading(self, image)
         kind, pose, camera = labels
@@ -64,7 +73,7 @@ class OrderedReader(nn.Module):
             row = present.nonzero().squeeze(1)
             code = self._code_of(pose[row, n], camera[row])
             each = reading.closer(row, camera).log_prob(kind[None, row, n], code[None])[0]
-            value = value.index_add(0, row, each)
+            value = value.index_add(0, row, each + reading.log_place(row, STRIDE * code[:, :2]))
             reading.tell(kind[:, n], pose[:, n])
         return value
 
@@ -124,22 +133,26 @@ class Reading:
         features = network.features(self.news)
         self.loc, self.std = network.camera(features)
         self._keys, self._features = reader.keys(features).flatten(2), features.flatten(2)
+        self._whole = F.elu(reader.whole(F.elu(reader.squeeze(features)).flatten(1)))
+        self._told = image.new_zeros(len(image), len(reader.world.kinds) + 2)
         self._state = image.new_zeros(len(image), reader.config.hidden)
-        told = image.new_zeros(len(image), len(reader.world.kinds) + 2)
-        self._input = torch.cat([self._features.mean(-1), told], -1)
         self._place = image.new_zeros(len(image), 2)
 
     def advance(self) -> Tensor:
         """Takes a step, and gives the log-odds that there is another object, shape (B,)."""
-        reader = self.reader
-        self._state = reader.cell(self._input, self._state)
-        score = torch.einsum("bf,bfc->bc", reader.query(self._state), self._keys)
-        share = score.softmax(-1)
+        self._state = self.reader.cell(torch.cat([self._whole, self._told], -1), self._state)
+        score = torch.einsum("bf,bfc->bc", self.reader.query(self._state), self._keys)
+        self._share = share = score.softmax(-1)
         attended = torch.einsum("bc,bfc->bf", share, self._features)
-        going, move = reader.step(torch.cat([self._state, attended], -1)).split([1, 2], -1)
-        self._place = share @ reader.network.middles(self.news) + STRIDE * move
-        self._attended = attended
+        going, place = self.reader.step(torch.cat([self._state, attended], -1)).split([1, 2], -1)
+        self._place = share @ self.reader.network.middles(self.news) + STRIDE * place
         return going[:, 0]
+
+    def log_place(self, row: Tensor, pixel: Tensor) -> Tensor:
+        """How well this step attends to the places (R, 2) in pixels, shape (R,)."""
+        cell = self.reader.network.cell_of(pixel)
+        off = (pixel - self._place[row]) / STRIDE
+        return self._share[row, cell].clamp(min=1e-12).log() - off.square().sum(-1) / 2
 
     def closer(self, row: Tensor, camera: Tensor) -> PosePosterior:
         """The objects at the places of this step in some pictures.
@@ -150,7 +163,7 @@ class Reading:
             row: which pictures, shape (R,).
             camera: that of all pictures, shape (B, 3).
         """
-        place = self._place[row]
+        place = self._place[row].detach()
         origin = torch.zeros_like(place)
         return self.reader.network.around(self.news[row], place, origin, camera[row])
 
@@ -158,7 +171,7 @@ class Reading:
         """Tells the next step what this one found: kinds (B,), -1 for none, and poses (B, 3)."""
         kinds = len(self.reader.world.kinds)
         named = F.one_hot(kind.clamp(min=0), kinds) * (kind >= 0)[:, None]
-        self._input = torch.cat([self._attended, named, pose[:, :2]], -1)
+        self._told = torch.cat([named, pose[:, :2]], -1)
 
 
 def in_order_of_kinds(scenes: Arrangement) -> Arrangement:

@@ -102,10 +102,10 @@ def _fresh(task: SupervisedTask) -> Any:
 
 
 def _fit(model: Any, scenes: Scenes, config: Config) -> None:
-    """Minus the log-density of the labels, with the schedule of the configuration."""
+    """Raises the score of the labels, with the schedule of the configuration."""
     assert scenes.labels is not None and scenes.pose is not None and scenes.camera is not None
     labels = Arrangement(scenes.labels, scenes.pose, scenes.camera)
-    log_prob, training = LOG_PROBS[type(model)], config.training
+    score, training = SCORES[type(model)], config.training
     optimizer = torch.optim.Adam(model.parameters())
     number = training.batch * model.config.dreams
     for step in range(training.iterations):
@@ -114,7 +114,7 @@ def _fit(model: Any, scenes: Scenes, config: Config) -> None:
         progress = step / max(1, training.iterations - 1)
         optimizer.param_groups[0]["lr"] = value_at(training.learning_rate, progress)
         told = Arrangement(*(part[rows] for part in labels))
-        loss = -log_prob(model, scenes[rows].pixels(), told).mean()
+        loss = -score(model, scenes[rows].pixels(), told).mean()
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), training.clip)
@@ -131,10 +131,10 @@ def _of_many(model: Tabletop, image: Tensor, told: Arrangement) -> Tensor:
     return posterior.log_prob(told, posterior.cells_of(told))
 
 
-LOG_PROBS: dict[type, Callable[[Any, Tensor, Arrangement], Tensor]] = {
+SCORES: dict[type, Callable[[Any, Tensor, Arrangement], Tensor]] = {
     Rendered: _of_one,
     OnePeak: _of_one,
     Tabletop: _of_many,
-    OrderedReader: OrderedReader.log_prob,
+    OrderedReader: OrderedReader.score,
 }
-"""The log-density of what networks are told of images, shape (B,)."""
+"""What training on labels raises, shape (B,): their log-density, or how well they are answered."""
