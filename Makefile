@@ -10,8 +10,9 @@ BIN = $(VENV)/bin
 demo: $(VENV)/.installed
 	$(BIN)/airscene train --preset digits --out runs/demo --overwrite
 
+# a process a core, each with one thread: several threads on a core are many times slower
 test: $(VENV)/.installed-test opengl
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
 
 # The library with which MuJoCo draws without a screen; where it cannot be installed, tests that draw are skipped.
 opengl:

@@ -165,7 +165,7 @@ class Reproduce:
     """Carry out an experiment: tables and figures of many runs."""
 
     experiment: Annotated[Positional[str], tyro.conf.arg(metavar="EXPERIMENT")]
-    """Named experiment: estimators, generalization, representation, robustness or scenes3d."""
+    """Named experiment: estimators, omniglot, subitizing, ... (see docs/command-line.md)."""
     out: Path
     """Folder for the experiment; given again, it goes on where it was."""
     data_dir: Path | None = None

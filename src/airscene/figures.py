@@ -115,6 +115,21 @@ class Parts:
     masks: np.ndarray
 
 
+@dataclass(frozen=True)
+class Strokes:
+    """R characters, taken apart.
+
+    Attributes:
+        view: the characters and what was inferred of them.
+        paint: what each counted step paints, in [0, 1], with shape (R, N, H, W).
+        masks: k where the k-th true stroke is, from 1 on, else 0, integers of shape (R, H, W).
+    """
+
+    view: View
+    paint: np.ndarray
+    masks: np.ndarray
+
+
 # Grids of pictures
 
 
@@ -170,15 +185,35 @@ def parts(scenes: Parts) -> Figure:
     Returns:
         The figure; the pixels of objects 1, 2, 3 are red, green, blue.
     """
-    colours = np.array([(0, 0, 0), *map(to_rgb, STEP_COLOURS)])
-    index = np.where(scenes.masks > 0, (scenes.masks - 1) % len(STEP_COLOURS) + 1, 0)
     rows = [
         _Row("scene", scenes.image),
         _Row("background", scenes.background),
         _Row("painted", scenes.reconstruction),
-        _Row("objects", np.moveaxis(colours[index], -1, 1)),
+        _Row("objects", _coloured(scenes.masks)),
     ]
     return _grid(rows, steps=0)
+
+
+def strokes(characters: Strokes) -> Figure:
+    """Draws characters, the strokes they were drawn in, and what each step paints, in order.
+
+    Args:
+        characters: R of them, R at least 1.
+
+    Returns:
+        The figure; strokes and steps 1, 2, 3 are red, green, blue. Below the canvas with all
+        windows, the row of each step shows its paint in its own window.
+    """
+    view, windows = characters.view, characters.view.used()
+    rows = [
+        _Row("character", view.image),
+        _Row("true strokes", _coloured(characters.masks)),
+        _Row("painted", view.reconstruction, windows),
+    ]
+    for step, paint in enumerate(np.moveaxis(characters.paint, 1, 0)):
+        colour = np.array(to_rgb(_colour(step)))[:, None, None]
+        rows.append(_Row(f"step {step + 1}", paint[:, None] * colour))
+    return _grid(rows, steps=view.windows.shape[1])
 
 
 def objects(titles: Sequence[str], rows: Sequence[np.ndarray]) -> Figure:
@@ -225,6 +260,13 @@ def drawing(images: np.ndarray, canvases: np.ndarray, windows: np.ndarray) -> Fi
         for step in shown
     ]
     return _grid(rows, steps=0)
+
+
+def _coloured(masks: np.ndarray) -> np.ndarray:
+    """Pixels of object k, from 1 on, in the colour of step k; (R, H, W) -> (R, 3, H, W)."""
+    colours = np.array([(0, 0, 0), *map(to_rgb, STEP_COLOURS)])
+    index = np.where(masks > 0, (masks - 1) % len(STEP_COLOURS) + 1, 0)
+    return np.moveaxis(colours[index], -1, 1)
 
 
 def _pairs(view: View) -> Figure:
@@ -711,6 +753,37 @@ def label_efficiency(
         for line, label in zip(*axes.get_legend_handles_labels(), strict=True)
     }
     figure.legend(lines.values(), lines, loc="outside lower center", ncols=4, **STYLE["legend"])
+    return figure
+
+
+def by_group(panels: Mapping[str, Mapping[str, Mapping[str, Sequence[float]]]]) -> Figure:
+    """Draws how shares fall from one group of scenes to the next.
+
+    Args:
+        panels: by the name of the groups, by reader and by group, a share in [0, 1] of each seed.
+
+    Returns:
+        The figure, a panel for each sort of groups and a line a reader through the means of its
+        seeds, each of which is a dot.
+    """
+    figure = Figure(figsize=(4.1 * len(panels), 3.6), dpi=STYLE["dpi"], layout="constrained")
+    cells = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
+    for axes, (name, readers) in zip(cells, panels.items(), strict=True):
+        _plain_axes(axes)
+        groups = [*next(iter(readers.values()))]
+        for place, (reader, some) in enumerate(readers.items()):
+            colour = READER_COLOURS[place % len(READER_COLOURS)]
+            means = [float(np.mean(some[group])) for group in groups]
+            axes.plot(range(len(groups)), means, color=colour, linewidth=1.2, label=reader)
+            for at, shares in enumerate(some.values()):
+                axes.plot([at] * len(shares), shares, "o", color=colour, markersize=3)
+        axes.set_xticks(range(len(groups)), groups)
+        axes.set_xlabel(name, **STYLE["text"])
+        axes.set_ylim(0, 1.02)
+        axes.yaxis.set_major_formatter(PercentFormatter(1))
+    cells[0].set_ylabel("right, mean of classes", **STYLE["text"])
+    handles, labels = cells[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=4, **STYLE["legend"])
     return figure
 
 

@@ -81,12 +81,13 @@ def within(
 
 
 def added(canvas: Tensor, corner: Corner, patch: Tensor) -> Tensor:
-    """A canvas (R, C, H, W) with a patch (R, C, P, Q) added at its corner, without gradient."""
+    """A canvas (R, C, H, W) with a patch (R, C, P, Q) added at its corner, without gradient.
+
+    Where patches are smaller than the canvas, the canvas itself is changed.
+    """
     if size_of(canvas) == size_of(patch):
         return canvas + patch
-    size = size_of(patch)
-    canvas = canvas.clone()
-    put(canvas, corner, cut(canvas, corner, size) + patch)
+    put(canvas, corner, cut(canvas, corner, size_of(patch)) + patch)
     return canvas
 
 
@@ -118,7 +119,7 @@ def stack(
     corner: Int[Tensor, "rows layers 2"],
 ) -> Float[Tensor, "rows channels height width"]:
     """A canvas with what every layer changes of it added, shape (R, C, H, W), without gradient."""
-    canvas = canvas.detach()
+    canvas = canvas.detach().clone()
     for change, place in zip(changes.detach().unbind(1), corner.unbind(1), strict=True):
         canvas = added(canvas, place, change)
     return canvas

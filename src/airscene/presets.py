@@ -195,6 +195,33 @@ PRESETS = {
             ),
         ),
     ),
+    # handwritten characters, whose objects are strokes (section 3.2); see docs/omniglot.md
+    "omniglot": replace(
+        DAIR,
+        scenes=SceneConfig(
+            source="omniglot",
+            counts=(1, 2, 3, 4),
+            shares=(0.33, 0.31, 0.24, 0.12),  # as Omniglot has them
+            size=50.0,
+            scale_mean=1.1,
+            scale_std=0.025,
+            overlap="any",
+            train_size=20_000,
+            test_size=1_000,
+        ),
+        model=replace(
+            DAIR.model, appearance="line", steps=4, glimpse=24, what=12, scale_prior=(0.8, 0.4)
+        ),
+        # a line is dear by its code alone, so that presence need not be
+        training=replace(
+            DAIR_TRAINING,
+            iterations=400,
+            batch=64,
+            prior_odds=((0.0, 10.0), (0.3, 1.0), (1.0, 1.0)),
+            validate_every=200,
+            validation_scenes=500,
+        ),
+    ),
     # whole pictures of any size, as they are; see docs/whole-pictures.md
     "whole": Config(
         model=WholeConfig(),

@@ -35,6 +35,7 @@ class Purpose(IntEnum):
     CROPS = 16
     READERS = 17
     LABELLED_SCENES = 18
+    PERCEPTION = 19
 
 
 def sequence(

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from omniglot_archives import put_omniglot, some_characters
 from sklearn.datasets import load_digits
 from test_mnist import digits, put
 
@@ -27,6 +28,8 @@ def sides(sprites) -> torch.Tensor:
 @pytest.mark.parametrize("name", SOURCES)
 def test_every_source_keeps_the_contract(name, split, tmp_path):
     folder = put(tmp_path, *digits(4), PREFIXES[split]) if SOURCES[name].has_files else None
+    if folder:
+        put_omniglot(folder, some_characters())
     sprites, again = (load_sprites(name, split, folder) for _ in range(2))
     side = SOURCES[name].side
     assert sprites.images.shape == (len(sprites), side, side)

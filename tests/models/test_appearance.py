@@ -10,8 +10,12 @@ from airscene.models.air import AIRConfig
 from airscene.models.appearance import (
     CoarseLightDecoder,
     CoarseLightEncoder,
+    LineDecoder,
+    LineEncoder,
     SurfaceDecoder,
     SurfaceEncoder,
+    line_of,
+    pen,
 )
 from airscene.models.likeness import likeness
 from airscene.models.view import CLEAR, View
@@ -114,6 +118,79 @@ def test_before_anything_is_learned_a_light_is_painted_about_right(name, channel
     agree = ((paint > 0.5) & inside).sum() / ((paint > 0.5) | inside).sum()
     assert agree > 0.8
     assert paint[inside].mean() > 0.7 and paint[~inside].mean() < 0.25
+
+
+def drawn_line(name: str) -> torch.Tensor:
+    """A picture (1, 1, 20, 20) of a straight line, or of an arc, about 2 px wide."""
+    t = torch.linspace(-1, 1, 200)
+    x, y = {"straight": (6 * t, 4 * t), "arc": (6 * t, 5 - 8 * t**2)}[name]
+    points = torch.stack([x, y], -1) + SIZE / 2
+    pixels = torch.cartesian_prod(*[torch.arange(SIZE) + 0.5] * 2).flip(-1)
+    distance = torch.cdist(pixels, points).amin(1)
+    return (-distance.square() / 2).exp().view(1, 1, SIZE, SIZE)
+
+
+@pytest.mark.parametrize("name", ["straight", "arc"])
+def test_before_anything_is_learned_a_line_is_painted_where_it_is(name):
+    torch.manual_seed(0)
+    encoder, decoder = (part(1, SIZE, 32, 12) for part in (LineEncoder, LineDecoder))
+    image = drawn_line(name)
+    with torch.no_grad():
+        q = encoder.describe(View(image, image, image * 0, None), WINDOW, (SIZE, SIZE))
+        paint, opacity = decoder.paint(q.loc)
+    assert opacity is None and paint.shape == image.shape
+    assert (image - paint).square().sum() < 0.4 * image.square().sum()
+
+
+def test_of_two_lines_one_is_painted():
+    encoder, decoder = (part(1, SIZE, 32, 12) for part in (LineEncoder, LineDecoder))
+    cross = drawn_line("straight").maximum(drawn_line("straight").flip(-1))
+    with torch.no_grad():
+        q = encoder.describe(View(cross, cross, cross * 0, None), WINDOW, (SIZE, SIZE))
+        paint, _ = decoder.paint(q.loc)
+    half = drawn_line("straight").sum() / cross.sum()
+    assert (paint * cross).sum() / cross.square().sum() < half + 0.2
+
+
+def test_a_line_learns_to_bend(double):
+    """The gradient of what is painted leads from a straight line to one of two bows."""
+    torch.manual_seed(0)
+    decoder = LineDecoder(1, SIZE, 16, 12)
+    t = torch.linspace(-1, 1, 200)
+    points = torch.stack([0.7 * t, 0.3 * (4 * t**3 - 3 * t)], -1)
+    target = pen(points, torch.tensor([0.1]), SIZE)
+    code = torch.zeros(12)
+    code[2] = 0.7 / 0.5 * 1.5
+    code.requires_grad_()
+    optimizer = torch.optim.Adam([code, *decoder.parameters()], lr=0.02)
+    errors = []
+    for _ in range(150):
+        error = (decoder.paint(code)[0][0] - target).square().sum()
+        optimizer.zero_grad()
+        error.backward()
+        optimizer.step()
+        errors.append(error.item())
+    assert errors[-1] < 0.1 * errors[0]
+
+
+def test_a_line_is_the_polynomial_of_its_code():
+    code = torch.tensor([0.2, -0.4, 1.5, 0.0, 0.0, 0.8])  # a middle, a half length, a bow
+    line = line_of(code)
+    t = torch.linspace(-1, 1, len(line))
+    torch.testing.assert_close(line[:, 0], 0.1 + 0.5 * t)
+    torch.testing.assert_close(line[:, 1], -0.2 + 0.2 * (2 * t**2 - 1))
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"compositor": "over"}, "--model.appearance line is light"),
+        ({"what": 5}, r"--model.what 5 leaves no dimension .* give --model.what 6 or more"),
+    ],
+)
+def test_lines_that_cannot_be(change, complaint):
+    with pytest.raises(UserError, match=complaint):
+        AIRConfig(appearance="line", **change)
 
 
 def test_a_code_without_room_for_a_shape_is_refused_before_a_model_is_built():

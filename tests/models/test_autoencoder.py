@@ -10,6 +10,7 @@ from airscene.data import SceneConfig, compose_split
 from airscene.errors import UserError
 from airscene.kinds import make_objective
 from airscene.models.autoencoder import Autoencoder, AutoencoderConfig
+from airscene.models.perception import Perception
 from airscene.training.objectives import make_optimizer
 
 SMALL = AutoencoderConfig(height=9, width=11, filters=2, hidden=8, latent=3)
@@ -88,6 +89,40 @@ def test_the_divergence_counts_as_much_as_its_weight(image):
     ]
     assert losses[1] - losses[0] > 0
     torch.testing.assert_close(losses[2] - losses[1], losses[1] - losses[0], rtol=1e-3, atol=1e-3)
+
+
+def test_a_perceptual_term_counts_as_much_as_its_weight(image):
+    noise = torch.zeros(4, 3)
+    losses = [
+        make_objective(Config(model=replace(SMALL, perceptual=weight)))(image, noise)
+        for weight in (0.0, 10.0, 20.0)
+    ]
+    (plain, bound), (once, same), (twice, _) = losses
+    assert once - plain > 0 and bound == same
+    torch.testing.assert_close(twice - once, once - plain, rtol=1e-3, atol=1e-3)
+
+
+def test_what_looks_alike_is_near():
+    """A shift by a pixel is nearer than one by nine, and an even grey than ripples as strong."""
+    image = torch.zeros(1, 1, 32, 32)
+    image[..., 8:24, 8:24] = 1
+    for channels in (1, 3):
+        pictures = image.expand(-1, channels, -1, -1)
+        perception = Perception(channels)
+        assert perception(pictures, pictures).item() == 0
+        near, far = pictures.roll(1, -1), pictures.roll(9, -1)
+        assert 0 < perception(pictures, near) < perception(pictures, far)
+    ripples = image + 0.2 * torch.linspace(0, 60, 32).sin()
+    brighter = image + (ripples - image).square().mean().sqrt()  # as far in pixels
+    assert perception(ripples.expand(-1, 3, -1, -1), pictures) > perception(
+        brighter.expand(-1, 3, -1, -1), pictures
+    )
+
+
+def test_perception_is_the_same_every_time_and_is_not_trained():
+    one, other = Perception(3), Perception(3)
+    assert torch.equal(one.get_buffer("weight_2"), other.get_buffer("weight_2"))
+    assert not [*one.parameters()] and not one.state_dict()
 
 
 def test_it_learns_what_scenes_look_like(scenes):

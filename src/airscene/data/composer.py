@@ -138,9 +138,8 @@ class Composer:
     def _draw(self, count: Tensor, generator: torch.Generator, masks: bool) -> tuple[Drawn, Tensor]:
         """Draws each scene once; returns the scenes and which of them obey the rules."""
         scene, slot = _slots(count)
-        chosen = self._randint(len(self.sprites), len(scene), generator)
-        objects = self._place(self.sprites.images.index_select(0, chosen).float(), generator)
-        labels, placed = self.sprites.labels[chosen], Placed(objects, scene, slot, len(count))
+        objects, labels = self._objects(count, scene, slot, generator)
+        placed = Placed(objects, scene, slot, len(count))
         drawn = self._blank(len(count), masks)
         drawn.boxes[scene, slot] = ink_boxes(objects / 255)
         drawn.labels[scene, slot] = labels
@@ -150,6 +149,25 @@ class Composer:
             obeys &= self._all_seen(placed)
         drawn = drawn._replace(images=self._painted(placed, ink, labels, generator))
         return drawn._replace(masks=self._masks(placed)) if masks else drawn, obeys
+
+    def _objects(
+        self, count: Tensor, scene: Tensor, slot: Tensor, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """The objects of scenes with these counts (M,), each on its canvas, and their classes.
+
+        Args:
+            count: of each scene.
+            scene: of each object, (T,).
+            slot: the rank of each object in its scene, (T,).
+            generator: the source of randomness.
+
+        Returns:
+            Whole intensities (T, H, W), and classes (T,).
+        """
+        chosen = self._randint(len(self.sprites), len(scene), generator)
+        rows, columns = self._places(len(scene), generator)
+        ink = self.sprites.images.index_select(0, chosen).float()
+        return _put(ink, rows, columns), self.sprites.labels[chosen]
 
     def _painted(
         self, placed: Placed, ink: Tensor, labels: Tensor, generator: torch.Generator
@@ -191,15 +209,13 @@ class Composer:
         seen[placed.scene[hidden]] = False
         return seen
 
-    def _place(self, sprites: Tensor, generator: torch.Generator) -> Tensor:
-        """Resizes and shifts sprites (T, h, w) onto canvases (T, H, W) of whole intensities."""
+    def _places(self, number: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Sides and places of so many sprites, as matrices (T, H, h) and (T, W, w) for `_put`."""
         height, width = self.config.canvas
-        side = self._sides(len(sprites), generator)
+        side = self._sides(number, generator)
         top, left = (self._shift(axis - side + 1, generator) for axis in (height, width))
         table = side - self.config.sides[0]
-        rows = _shifted(self._rows, table, top, height)  # (T, H, h)
-        columns = _shifted(self._columns, table, left, width)  # (T, W, w)
-        return (rows @ (sprites @ columns.mT)).round_()
+        return _shifted(self._rows, table, top, height), _shifted(self._columns, table, left, width)
 
     def _sides(self, number: int, generator: torch.Generator) -> Tensor:
         config = self.config
@@ -244,18 +260,61 @@ class Composer:
         return self.sprites.images.device
 
 
+class Strokes(Composer):
+    """Composes scenes of one picture each, whose objects are the strokes that it is drawn in.
+
+    The counts of the configuration are numbers of strokes.
+
+    Raises:
+        UserError: no picture has one of these numbers of strokes.
+    """
+
+    def __init__(self, sprites: Sprites, config: SceneConfig, split: Split = "train"):
+        super().__init__(sprites, config, split)
+        assert sprites.strokes is not None
+        number = sprites.strokes.flatten(1).amax(1)
+        self._having = {count: (number == count).nonzero()[:, 0] for count in config.counts}
+        for count, pictures in self._having.items():
+            if not len(pictures):
+                raise UserError(
+                    f"--scenes.counts names {count}, but no picture of --scenes.source "
+                    f"{config.source} has {count} strokes; leave it out"
+                )
+
+    def to(self, device: torch.device | str) -> Composer:
+        """See `Composer.to`."""
+        return Strokes(self.sprites.to(device), self.config, self.split)
+
+    def _objects(
+        self, count: Tensor, scene: Tensor, slot: Tensor, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """See `Composer._objects`."""
+        assert self.sprites.strokes is not None
+        uniform = torch.rand(len(count), generator=generator, device=self._device)
+        chosen = torch.empty_like(count)
+        for number, pictures in self._having.items():
+            having = count == number
+            chosen[having] = pictures[(uniform[having] * len(pictures)).long()]
+        chosen = chosen[scene]
+        rows, columns = (axis[scene] for axis in self._places(len(count), generator))
+        own = self.sprites.strokes.index_select(0, chosen) == slot[:, None, None] + 1
+        ink = self.sprites.images.index_select(0, chosen) * own
+        return _put(ink.float(), rows, columns), self.sprites.labels[chosen]
+
+
 def load_composer(config: SceneConfig, split: Split, data_dir: Path | None = None) -> Composer:
     """The composer of the training or the test scenes, with its sprites and its backdrop.
 
     Args:
         config: what the scenes look like.
         split: `train` or `test`.
-        data_dir: the folder with the MNIST files; see `load_mnist`.
+        data_dir: the folder with the files of MNIST or Omniglot.
 
     Raises:
         UserError: the sprites cannot be had.
     """
-    return Composer(load_sprites(config.source, split, data_dir), config, split)
+    sprites = load_sprites(config.source, split, data_dir)
+    return (Composer if sprites.strokes is None else Strokes)(sprites, config, split)
 
 
 def compose_split(
@@ -273,7 +332,7 @@ def compose_split(
         config: what the scenes look like, and how many there are.
         split: `train` or `test`.
         seed: at least 0.
-        data_dir: the folder with the MNIST files; see `load_mnist`.
+        data_dir: the folder with the files of MNIST or Omniglot.
         masks: whether to tell which object is where; see `Composer.compose`.
 
     Raises:
@@ -305,6 +364,11 @@ def _slots(count: Tensor) -> tuple[Tensor, Tensor]:
     scene = torch.arange(len(count), device=count.device).repeat_interleave(count)
     before = count.cumsum(0) - count
     return scene, torch.arange(len(scene), device=count.device) - before[scene]
+
+
+def _put(sprites: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """Sprites (T, h, w), resized and shifted onto canvases (T, H, W) of whole intensities."""
+    return (rows @ (sprites @ columns.mT)).round_()
 
 
 def _first_of_each(obeys: Tensor, number: int) -> tuple[Tensor, Tensor]:

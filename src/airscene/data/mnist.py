@@ -1,17 +1,15 @@
 """The MNIST digits: four IDX files, read from a named folder or downloaded."""
 
 import gzip
-import os
 import zlib
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import pooch
 import torch
 from torch import Tensor
 
+from airscene.data.published import Published
 from airscene.errors import UserError
 
 Split = Literal["train", "test"]
@@ -21,22 +19,29 @@ MIRRORS = (
     "https://storage.googleapis.com/cvdf-datasets/mnist/",
 )
 _PREFIXES: dict[Split, str] = {"train": "train", "test": "t10k"}
-_MD5 = {
-    "train-images-idx3-ubyte": "f68b3c2dcbeaaa9fbdd348bbdeb94873",
-    "train-labels-idx1-ubyte": "d53e105ee54ea40749a09fcbcd1e9432",
-    "t10k-images-idx3-ubyte": "9fb629c4189551a2d022fa330f9573f3",
-    "t10k-labels-idx1-ubyte": "ec29112dd5afa0611ce80d1b7f02629c",
-}
-_SUBFOLDERS = ("", "mnist", "MNIST/raw")
 _UNSIGNED_BYTES = 0x08
 
 
-@dataclass(frozen=True)
-class _Folder:
-    """A folder the user named, and by what."""
+def _forms(name: str) -> tuple[str, ...]:
+    """A file's names: as downloaded, decompressed, and both as some tools write them."""
+    stem = name.removesuffix(".gz")
+    dotted = stem.replace("-idx", ".idx")
+    return stem, name, dotted, f"{dotted}.gz"
 
-    path: Path
-    named_by: str
+
+FILES = Published(
+    files="the four MNIST files",
+    folder="mnist",
+    mirrors=MIRRORS,
+    hashes={
+        "train-images-idx3-ubyte.gz": "f68b3c2dcbeaaa9fbdd348bbdeb94873",
+        "train-labels-idx1-ubyte.gz": "d53e105ee54ea40749a09fcbcd1e9432",
+        "t10k-images-idx3-ubyte.gz": "9fb629c4189551a2d022fa330f9573f3",
+        "t10k-labels-idx1-ubyte.gz": "ec29112dd5afa0611ce80d1b7f02629c",
+    },
+    subfolders=("", "mnist", "MNIST/raw"),
+    forms=_forms,
+)
 
 
 def load_mnist(split: Split, data_dir: Path | None = None) -> tuple[Tensor, Tensor]:
@@ -56,9 +61,8 @@ def load_mnist(split: Split, data_dir: Path | None = None) -> tuple[Tensor, Tens
     Raises:
         UserError: a file is missing, damaged or not what its name says, or no mirror answers.
     """
-    folder = _named_folder(data_dir)
-    image_path = _locate(f"{_PREFIXES[split]}-images-idx3-ubyte", folder)
-    label_path = _locate(f"{_PREFIXES[split]}-labels-idx1-ubyte", folder)
+    image_path = FILES.locate(f"{_PREFIXES[split]}-images-idx3-ubyte.gz", data_dir)
+    label_path = FILES.locate(f"{_PREFIXES[split]}-labels-idx1-ubyte.gz", data_dir)
     images, labels = read_idx(image_path, rank=3), read_idx(label_path, rank=1)
     _check(images, labels, image_path, label_path)
     return torch.from_numpy(images), torch.from_numpy(labels).long()
@@ -89,59 +93,6 @@ def read_idx(path: Path, rank: int) -> np.ndarray:
     if len(content) != expected:
         raise _damaged(path, f"holds {len(content)} bytes, but its header says {expected}")
     return np.frombuffer(content, np.uint8, offset=header).reshape(shape).copy()
-
-
-def _named_folder(data_dir: Path | None) -> _Folder | None:
-    if data_dir is not None:
-        return _Folder(data_dir, "--data-dir")
-    named = os.environ.get("AIRSCENE_DATA_DIR")
-    return _Folder(Path(named).expanduser(), "AIRSCENE_DATA_DIR") if named else None
-
-
-def _locate(name: str, folder: _Folder | None) -> Path:
-    return _download(name) if folder is None else _find(name, folder)
-
-
-def _find(name: str, folder: _Folder) -> Path:
-    stem, dotted = name, name.replace("-idx", ".idx")
-    for subfolder in _SUBFOLDERS:
-        for form in (stem, f"{stem}.gz", dotted, f"{dotted}.gz"):
-            path = folder.path / subfolder / form
-            if path.is_file():
-                return path
-    raise UserError(
-        f"no {name}[.gz] in {folder.path} (nor in mnist/ or MNIST/raw/ under it), the folder named"
-        f" by {folder.named_by}; put the four MNIST files there, or leave it out to download them"
-    )
-
-
-def _download(name: str) -> Path:
-    """Fetches a file from the first mirror that has it whole."""
-    failures = []
-    for mirror in MIRRORS:
-        try:
-            return Path(_retrieve(mirror, name))
-        except (OSError, ValueError) as error:  # no network, no such file; another hash
-            failures.append(f"{mirror}: {_reason(error)}")
-    raise UserError(
-        f"{name}.gz could not be downloaded ({'; '.join(failures)}); connect to the network, or"
-        " name a folder with the four MNIST files by --data-dir or AIRSCENE_DATA_DIR"
-    )
-
-
-def _retrieve(mirror: str, name: str) -> str:
-    return pooch.retrieve(
-        f"{mirror}{name}.gz",
-        known_hash=f"md5:{_MD5[name]}",
-        fname=f"{name}.gz",
-        path=pooch.os_cache("airscene") / "mnist",
-    )
-
-
-def _reason(error: OSError | ValueError) -> str:
-    if isinstance(error, OSError):  # the text of a failed request runs over many lines
-        return error.strerror or type(error).__name__
-    return "another file than the official one"
 
 
 def _content(path: Path) -> bytes:

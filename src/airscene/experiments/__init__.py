@@ -7,9 +7,11 @@ from airscene.errors import UserError
 from airscene.experiments import (
     estimators,
     generalization,
+    omniglot,
     representation,
     robustness,
     scenes3d,
+    subitizing,
 )
 from airscene.experiments.workers import open_workers
 from airscene.runs import owned
@@ -17,9 +19,11 @@ from airscene.runs import owned
 EXPERIMENTS = {
     "estimators": estimators,
     "generalization": generalization,
+    "omniglot": omniglot,
     "representation": representation,
     "robustness": robustness,
     "scenes3d": scenes3d,
+    "subitizing": subitizing,
 }
 """By the name that `airscene reproduce` takes; each has `full_experiment`, `quick_experiment` and
 `carry_out`."""

@@ -68,7 +68,8 @@ def compose_parts(task: ScenesTask) -> None:
     }
     for index, part in enumerate(PARTS):
         generator = stream(Purpose.LABELLED_SCENES, 0, index)
-        composer, number = Composer(sprites[part], task.scenes), getattr(task.numbers, part)
+        split = "test" if part == "test" else "train"  # of what a backdrop is made of
+        composer, number = Composer(sprites[part], task.scenes, split), getattr(task.numbers, part)
         save_tensors(composer.compose(number, generator), part_path(task.folder, part))
 
 

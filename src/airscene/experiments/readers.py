@@ -133,17 +133,21 @@ def learn_to_answer(
     return reader.eval()
 
 
-@torch.no_grad()
 def accuracy(reader: Reader, labelled: Labelled) -> float:
     """The share of scenes that a reader answers right, in [0, 1]."""
+    given = answers_of(reader, labelled.inferred)
+    return float((given == labelled.answers).float().mean())
+
+
+@torch.no_grad()
+def answers_of(reader: Reader, inferred: Inferred) -> Tensor:
+    """What a reader answers, from 0 on, shape (M,)."""
     training = reader.training
     reader.eval()
-    parts = (
-        labelled.inferred[part] for part in torch.arange(len(labelled.answers)).split(EXAMINED)
-    )
+    parts = (inferred[part] for part in torch.arange(len(inferred)).split(EXAMINED))
     given = torch.cat([reader(*_plain(part)).argmax(1) for part in parts])
     reader.train(training)
-    return float((given == labelled.answers).float().mean())
+    return given
 
 
 def _plain(inferred: Inferred) -> tuple[Tensor, Tensor, Tensor]:

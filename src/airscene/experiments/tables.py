@@ -121,6 +121,11 @@ def _summary_row(name: str, results: dict[str, Any]) -> list[str]:
     return [*row, f"{steps:,}", f"{times[name]:.1f}"]
 
 
+def number(value: float | None, digits: int = 3) -> str:
+    """A number with so many decimals; a dash where there is none."""
+    return NONE if value is None else f"{value:.{digits}f}"
+
+
 def percent(share: float | None) -> str:
     """A share in percent, with two decimals; a dash where there is none."""
     return NONE if share is None else f"{100 * share:.2f} %"

@@ -37,17 +37,21 @@ from airscene.errors import UserError
 from airscene.evidence import LEAST_SIGMA, MOST_SIGMA, choose_sigma
 from airscene.likelihoods import LIKELIHOODS, LikelihoodName
 from airscene.models.appearance import (
+    LEAST_CODE,
     CoarseLightDecoder,
     CoarseLightEncoder,
     LightDecoder,
     LightEncoder,
+    LineDecoder,
+    LineEncoder,
     SurfaceDecoder,
     SurfaceEncoder,
 )
-from airscene.models.attention import CELL, FILTERS, POINTS, Recurrent, Search
+from airscene.models.attention import POINTS, Recurrent, Search
 from airscene.models.background import BACKGROUNDS, BackgroundName, Shape
 from airscene.models.base import FLOAT, Model, ModelConfig
 from airscene.models.inference import Inference, Prior
+from airscene.models.salience import CELL, FILTERS
 from airscene.models.view import View
 from airscene.networks import MLP, normal, raw_of, spread
 from airscene.ranges import Range, check_ranges, in_turn, within
@@ -73,9 +77,10 @@ LOOKS = {
     "none": (LightEncoder, LightDecoder),
     "residual": (CoarseLightEncoder, CoarseLightDecoder),
     "surface": (SurfaceEncoder, SurfaceDecoder),
+    "line": (LineEncoder, LineDecoder),
 }
 """How objects are read and painted: surfaces that hide what is behind them, or light that adds up,
-by the feedback that a step gets."""
+by the feedback that a step gets, or lines."""
 
 COUNT_PRIORS = {"geometric": counts.truncated_geometric, "binomial": counts.binomial}
 
@@ -98,6 +103,8 @@ class AIRConfig(ModelConfig):
     """Dimensions of an object's appearance code."""
     feedback: Literal["none", "residual"] = "none"
     """What a step reads: none, the image (AIR); residual, the image less the canvas (DAIR)."""
+    appearance: Literal["free", "line"] = "free"
+    """What an object looks like: anything, or what a pen leaves along one line."""
     lstm: Annotated[int, *within(1, 16_384)] = 256
     """Units of the LSTM, which there is without feedback only."""
     hidden: Annotated[int, *within(1, 16_384)] = 256
@@ -131,6 +138,28 @@ class AIRConfig(ModelConfig):
                 f"{self.channels} are its colour with --model.compositor {self.compositor}; give "
                 f"--model.what {self.channels + 1} or more"
             )
+
+        if self.appearance == "line":
+            self._check_lines()
+
+    def _check_lines(self) -> None:
+        if COMPOSITORS[self.compositor].opaque:
+            raise UserError(
+                f"--model.appearance line is light, which --model.compositor {self.compositor} "
+                f"cannot hide; give --model.compositor sum"
+            )
+        if self.what < LEAST_CODE:
+            raise UserError(
+                f"--model.what {self.what} leaves no dimension for the bow of a line; give "
+                f"--model.what {LEAST_CODE} or more with --model.appearance line"
+            )
+
+    @property
+    def looks(self) -> str:
+        """How objects are read and painted: the row of `LOOKS`."""
+        if self.appearance == "line":
+            return "line"
+        return "surface" if COMPOSITORS[self.compositor].opaque else self.feedback
 
     @property
     def kept_bytes(self) -> int:
@@ -206,7 +235,7 @@ class AIR(Model[AIRConfig]):
         self.background = BACKGROUNDS[c.background](shape)
         self.attention = self._make_attention()
         self.attend = MLP([self.attention.features, c.hidden, 1 + 2 * WHERE])
-        encoder, decoder = LOOKS["surface" if self.compositor.opaque else c.feedback]
+        encoder, decoder = LOOKS[c.looks]
         self.encoder = encoder(c.channels, c.glimpse, c.hidden, c.what)
         self.decoder = decoder(c.channels, c.glimpse, c.hidden, c.what)
         if c.feedback == "residual":
@@ -424,7 +453,8 @@ class AIR(Model[AIRConfig]):
         c = self.config
         if c.feedback == "none":
             return Recurrent(c.channels * c.height * c.width, self.latents, c.lstm)
-        return Search((c.channels, c.height, c.width), c.side, c.glimpse, self.compositor.opaque)
+        shape = c.channels, c.height, c.width
+        return Search(shape, c.side, c.glimpse, self.compositor.opaque, self.patch)
 
     def _view(self, image: Tensor, behind: Tensor) -> View:
         """What the first step can read."""
@@ -526,7 +556,7 @@ def _step_floats(c: AIRConfig) -> int:
 
 
 def _search_floats(c: AIRConfig) -> int:
-    """Floats that a step of the search keeps: the residual, the glance, the salience."""
+    """Floats that a step of the search keeps at most: the residual, the glance, the salience."""
     reduced = c.height * c.width * min(1.0, POINTS / c.side) ** 2
     glance = 2 * (1 + c.channels) * c.glimpse * (c.height + c.width)
     return round(3 * c.channels * c.height * c.width + glance + 4 * FILTERS * reduced / CELL**2)

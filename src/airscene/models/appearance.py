@@ -34,6 +34,14 @@ START_PAINT = -2.0  # logit of a light's intensity at first: most of a canvas is
 START_STD = 0.1  # of a code that starts right: more noise hides for long that it does
 COARSE = 8.0  # what a coefficient of the silhouette is divided by, to make a code of about 1
 STEEP = 4.0  # logits of a light between nothing and full intensity, at first
+REACH = 0.5  # of a line, in a glimpse that spans -1 to 1, where its code is 1
+PLACES = 20  # points of the line to which distances are taken
+PEN = 0.08  # half width of the pen at first, in a glimpse that spans -1 to 1
+SETTLE, SETTLING = 12, 0.12  # steps in which a line settles, and their size
+BLUR = 2.0  # how many times as wide the pen is in the first of them
+STIFF = 0.5  # what a bend costs meanwhile, in squared intensities
+LEAST_CODE = 6  # dimensions of the code of a line that is bent once
+THICKER = 1.0  # of the width of the pen, the logarithm of its largest change
 DARKEST = 0.02  # colours keep so far from 0 and 1, where Φ has no inverse
 
 
@@ -169,6 +177,124 @@ class SurfaceDecoder(nn.Module):
         coarse = self.coarse(shape).unflatten(-1, (1, self.size, self.size))
         appearance = torch.special.ndtr(colour[..., None, None] + pattern)
         return appearance, (opacity + coarse.to(what.dtype)).sigmoid()
+
+
+class LineEncoder(nn.Module):
+    """Reads a line, at first the one out of many that explains most of the light in the window.
+
+    What a line p gains of the glimpse g is |g|² - |g - p|² = 2 g·p - |p|². A network that reads the
+    glimpse and the chosen line corrects it. See `LightEncoder` for the arguments.
+    """
+
+    def __init__(self, channels: int, size: int, hidden: int, what: int):
+        super().__init__()
+        self.size = size
+        codes = line_codes(what)
+        self.correction = calm(
+            MLP([channels * size**2 + what, hidden, hidden, 2 * what]), START_STD
+        )
+        self.codes: Tensor
+        self.register_buffer("codes", codes, persistent=False)
+        self.lines: Tensor
+        paint = pen(line_of(codes), codes.new_full((len(codes), 1), PEN), size)
+        self.register_buffer("lines", paint.flatten(1), persistent=False)
+
+    def describe(self, view: View, window: Tensor, patch: Patch) -> Normal:
+        """See `Encoder.describe`."""
+        glimpse = view.glimpse(window, self.size, patch)
+        chosen = self.settled(glimpse.detach().mean(1))
+        raw = self.correction(torch.cat([glimpse.flatten(1), chosen], 1)).to(view.image.dtype)
+        loc, std = raw.chunk(2, -1)
+        return normal(loc + chosen, spread(std))
+
+    def settled(self, light: Float[Tensor, "batch size size"]) -> Float[Tensor, "batch what"]:
+        """The code of a line that explains much of the light (B, s, s): the best one, settled.
+
+        A few steps uphill let the best of the many bend and lengthen; Adam takes them, as they
+        should be of one size. The pen is blurred meanwhile, so that light beside the line counts.
+        """
+        gain = 2 * light.flatten(1) @ self.lines.T - self.lines.square().sum(1)
+        code = self.codes[gain.argmax(1)]
+        with torch.enable_grad():
+            code = code.requires_grad_()
+            adam = torch.optim.Adam([code], lr=SETTLING)
+            for step in range(SETTLE):
+                blur = BLUR ** (1 - step / SETTLE)
+                paint = pen(line_of(code), code.new_full((len(code), 1), PEN * blur), self.size)
+                loss = (paint * (paint - 2 * light)).sum() + STIFF * code[:, 4:].square().sum()
+                code.grad = torch.autograd.grad(loss, code)[0]
+                adam.step()
+        return code.detach()
+
+
+class LineDecoder(nn.Module):
+    """Paints what a pen leaves along one line; see `LineEncoder` for the arguments.
+
+    The code is the polynomial that gives the line; see `line_of`. A network that starts near zero
+    corrects its points, and chooses the width of the pen.
+    """
+
+    def __init__(self, channels: int, size: int, hidden: int, what: int):
+        super().__init__()
+        self.channels, self.size = channels, size
+        self.correction = calm(MLP([what, hidden, hidden, 2 * PLACES + 1]))
+
+    def paint(self, what: Tensor) -> tuple[Tensor, None]:
+        """See `Decoder.paint`."""
+        raw = self.correction(what).to(what.dtype)
+        line = line_of(what) + REACH * raw[..., :-1].unflatten(-1, (PLACES, 2))
+        width = PEN * raw[..., -1:].clamp(-THICKER, THICKER).exp()
+        paint = pen(line, width, self.size).unsqueeze(-3)
+        return paint.expand(*paint.shape[:-3], self.channels, -1, -1), None
+
+
+def line_of(code: Float[Tensor, "*batch what"]) -> Float[Tensor, "*batch places 2"]:
+    """Points along the line of a code, in a glimpse that spans -1 to 1, shape (*, places, 2).
+
+    Two dimensions of the code after the other are coefficients (x, y) of the Chebyshev polynomials
+    T_0, T_1, T_2 …, which are weighed less the higher they are: Σ_k c_k T_k(t) / 2 (1 + k / 2) for
+    t from -1 to 1. So the first four are the middle of a straight line, and from there to its end.
+    """
+    number = code.shape[-1] // 2
+    waves = np.polynomial.chebyshev.chebvander(np.linspace(-1, 1, PLACES), number - 1)
+    waves = REACH * waves / (1 + np.arange(number) / 2)
+    waves = torch.as_tensor(waves, dtype=code.dtype, device=code.device)
+    return waves @ code[..., : 2 * number].unflatten(-1, (number, 2))
+
+
+def pen(
+    line: Float[Tensor, "*batch places 2"], width: Float[Tensor, "*batch 1"], size: int
+) -> Float[Tensor, "*batch size size"]:
+    """What a pen leaves of a line, exp(-d² / 2 w²) at a distance d from it, (*, s, s).
+
+    Args:
+        line: points (x, y) of it, in a glimpse that spans -1 to 1.
+        width: w, in the same units.
+        size: points along each side of the glimpse.
+    """
+    axis = (torch.arange(size, device=line.device, dtype=line.dtype) + 0.5) * (2 / size) - 1
+    x, y = ((axis - own.unsqueeze(-1)).square() for own in line.unbind(-1))  # (*, places, s)
+    distance = (y.unsqueeze(-1) + x.unsqueeze(-2)).amin(-3)  # (*, s, s)
+    return (-distance / (2 * width.square()).unsqueeze(-1)).exp()
+
+
+def line_codes(what: int) -> Float[Tensor, "lines what"]:
+    """Codes of lines all over a glimpse, of many directions, some lengths and bows, (L, D).
+
+    Args:
+        what: dimensions D of a code, at least `LEAST_CODE`.
+    """
+    middle = np.linspace(-0.7, 0.7, 7)
+    angle = np.pi * np.arange(12) / 12
+    x, y, angle, half, bow = np.meshgrid(
+        middle, middle, angle, (0.25, 0.5, 0.8), (-0.4, 0, 0.4), indexing="ij"
+    )
+    across = half * bow  # to the middle of the bow, of which T_2 makes twice as much
+    dx, dy = np.cos(angle), np.sin(angle)
+    coefficients = np.stack([x, y, half * dx, half * dy, -across * dy, across * dx], -1)
+    codes = np.zeros((coefficients[..., 0].size, what), np.float32)
+    codes[:, :LEAST_CODE] = coefficients.reshape(-1, LEAST_CODE) * np.repeat((1, 1.5, 2), 2) / REACH
+    return torch.from_numpy(codes)
 
 
 def cosines(size: int, number: int) -> Float[Tensor, "number pixels"]:

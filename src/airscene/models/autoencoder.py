@@ -47,6 +47,8 @@ class AutoencoderConfig(ModelConfig):
     """Weight of the divergence from the prior in training; a plain autoencoder has none, 0."""
     sigma: Annotated[float, *within(1e-3, 1e3)] = 0.3
     """Standard deviation of a pixel around the canvas, images lying in [0, 1]."""
+    perceptual: Annotated[float, *within(0, 1e6)] = 0.0
+    """Weight in training of the distance in features of a fixed network; 0 leaves it out."""
 
     def __post_init__(self):
         check_ranges(self, "--model.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from airscene import layers, spatial
@@ -30,6 +30,7 @@ class View:
         seen: the part of each pixel that no object explains yet, shape (B, 1, H, W), if objects
             hide what is behind them.
         likelihood: how pixels scatter around the canvas.
+        changed: the corner (y, x) of the patch that was painted last, shape (B, 2), if any was.
     """
 
     image: Float[Tensor, "batch channels height width"]
@@ -37,6 +38,7 @@ class View:
     behind: Float[Tensor, "batch channels height width"]
     seen: Float[Tensor, "batch 1 height width"] | None
     likelihood: Likelihood = field(default_factory=Independent)
+    changed: Int[Tensor, "batch 2"] | None = None
 
     @property
     def visible(self) -> Float[Tensor, "batch channels height width"]:
@@ -93,6 +95,8 @@ class View:
     def after(self, layer: Layers) -> tuple[View, Tensor]:
         """The view when one more object is explained, and what this gains.
 
+        This view is not to be read any more: where patches are small, its canvases are changed.
+
         Args:
             layer: one object of each scene, N = 1.
 
@@ -109,7 +113,8 @@ class View:
         left = layers.cut(self.left, place, size)
         values, before = map(self.likelihood, (change, left))
         gain = (values * (2 * before - values)).flatten(1).sum(1)
-        return replace(self, left=layers.added(self.left, place, -change), seen=seen), gain
+        left = layers.added(self.left, place, -change)
+        return replace(self, left=left, seen=seen, changed=place), gain
 
     def _crop_apart(
         self, canvases: list[Tensor], window: Tensor, size: int, patch: Patch

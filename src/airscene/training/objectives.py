@@ -12,6 +12,7 @@ from airscene.models.air import AIR
 from airscene.models.autoencoder import Autoencoder
 from airscene.models.base import Model
 from airscene.models.draw import DRAW
+from airscene.models.perception import Perception
 from airscene.models.whole import WholeAIR
 from airscene.schedules import value_at
 
@@ -163,18 +164,24 @@ class BoundObjective(Objective[DRAW]):
 class AutoencoderObjective(Objective[Autoencoder]):
     """An autoencoder, the divergence of whose posterior from the prior has a weight.
 
+    The loss may have a perceptual term besides: the squared distance of canvas and image in the
+    features of a fixed network, with a weight. The bounds that are told are without it.
+
     Args:
-        model: what is trained, with the weight in its configuration.
+        model: what is trained, with the weights in its configuration.
         config: not read, as no estimator takes part.
     """
 
     def __init__(self, model: Autoencoder, config: Config):
         super().__init__(model, (model.config.latent,))
+        self.perception = Perception(model.config.channels) if model.config.perceptual else None
 
     def forward(self, image: Tensor, noise: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """See `Objective.forward`."""
-        found = self.model(image, noise)
-        loss = -(found.log_likelihood - self.model.config.kl_weight * found.kl).mean()
+        found, c = self.model(image, noise), self.model.config
+        loss = -(found.log_likelihood - c.kl_weight * found.kl).mean()
+        if self.perception is not None:
+            loss = loss + c.perceptual * self.perception(image, found.pixels.mean).mean()
         return loss, {"elbo": found.elbo.detach().mean()}
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from airscene.data.mnist import Split
-from airscene.data.sources import digits, dsprites, mnist, shapes
+from airscene.data.sources import digits, dsprites, mnist, omniglot, shapes
 from airscene.data.sources.base import Source, Sprites
 
 __all__ = ["SOURCES", "Source", "Sprites", "load_sprites"]
@@ -18,6 +18,8 @@ SOURCES = {
     "mnist": Source(mnist.load, side=28, has_files=True),
     "shapes": Source(shapes.load, side=shapes.SIDE),
     "dsprites": Source(dsprites.load, side=dsprites.SIDE),
+    "omniglot": Source(omniglot.load, side=105, has_files=True),
+    "omniglot-unseen": Source(omniglot.load_unseen, side=105, has_files=True),
 }
 """Every source by its name, which `--scenes.source` takes."""
 
@@ -31,9 +33,9 @@ def load_sprites(source: str, split: Split, data_dir: Path | None = None) -> Spr
     Args:
         source: a name in `SOURCES`.
         split: `train` or `test`.
-        data_dir: the folder with the MNIST files; see `load_mnist`.
+        data_dir: the folder with the files of MNIST or Omniglot.
 
     Raises:
-        UserError: the MNIST files are missing or damaged.
+        UserError: these files are missing or damaged.
     """
     return SOURCES[source].load(split, data_dir)
