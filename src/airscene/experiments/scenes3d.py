@@ -21,7 +21,7 @@ from airscene.experiments.learning import EvaluationConfig, LearningTask, learn,
 from airscene.experiments.machine import commit, provenance
 from airscene.experiments.pieces import begin, finish, read_piece, write_piece
 from airscene.experiments.scenes3d_tables import summary, tables
-from airscene.experiments.supervised import LABELS, SupervisedTask, supervise
+from airscene.experiments.supervised import SupervisedTask, supervise
 from airscene.experiments.workers import Workers
 from airscene.files import write_text
 from airscene.placements import agreement, by_repeats
@@ -36,7 +36,7 @@ WAYS = {
     "reweighted wake-sleep": (0.0, 1.0),
 }
 """Ways to learn one object: the shares of training by dreams and by samples."""
-RECIPE = next(iter(WAYS))
+RECIPE, LABELS = next(iter(WAYS)), "labels"
 REPEATS = {"with repeats": True, "without repeats": False}
 """Data of the table-top: whether two objects of a scene may be of one kind."""
 
@@ -172,10 +172,10 @@ class Work:
         config = replace(base, model=model, training=training, seed=seed)
         return LearningTask(config, self._folder(way, seed), self.experiment.evaluation, None)
 
-    def supervised(self, network: str, seed: int) -> SupervisedTask:
+    def supervised(self, seed: int) -> SupervisedTask:
         """A training of one object on labels."""
         config = replace(self.experiment.base, seed=seed)
-        return SupervisedTask(config, self._folder(network, seed), LABELS[network])
+        return SupervisedTask(config, self._folder(LABELS, seed))
 
     @property
     def direct(self) -> DirectTask:
@@ -226,8 +226,7 @@ class Work:
         e = self.experiment
         if seed in e.told:
             tasks = [self.told(data, seed) for data in REPEATS]
-            tasks += [self.supervised(network, seed) for network in LABELS]
-            yield from (Job(supervise, task) for task in tasks)
+            yield from (Job(supervise, task) for task in [*tasks, self.supervised(seed)])
         if seed == 0:
             yield Job(optimise, self.direct)
         for way in [*WAYS][1:]:
@@ -244,9 +243,9 @@ class Work:
         }
         table = [self._agreement(seed) for seed in self.table_seeds]
         told = {data: [read_piece(self.told(data, s).path) for s in e.told] for data in REPEATS}
-        labels = {n: [read_piece(self.supervised(n, s).path) for s in e.told] for n in LABELS}
+        labels = [read_piece(self.supervised(seed).path) for seed in e.told]
         return {
-            "one_object": ways | labels,
+            "one_object": ways | {LABELS: labels},
             "direct": read_piece(self.direct.path),
             "table_top": table,
             "table_top_labels": told,

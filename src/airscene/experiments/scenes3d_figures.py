@@ -16,7 +16,7 @@ from airscene import figures, figures_3d
 from airscene.data import Scenes
 from airscene.experiments.direct_pose import found
 from airscene.experiments.pieces import read_piece
-from airscene.experiments.supervised import LABELS, SupervisedTask, load_supervised
+from airscene.experiments.supervised import load_supervised
 from airscene.files import write_whole
 from airscene.findings import of_rendered
 from airscene.models.arrangement import Arrangement
@@ -66,14 +66,10 @@ def _one_object(work: Work, model: Rendered, scenes: Scenes) -> dict[str, np.nda
     few = scenes[: min(SHOWN, work.experiment.pictures)].pixels()
     kind, pose = found(read_piece(work.direct.path))
     direct = model.painter(kind[: len(few), None], pose[: len(few), None])
-
-    def told(task: SupervisedTask) -> Tensor:
-        return load_supervised(task).reconstruct(few)
-
     rows = {
         "scenes": few,
         "unsupervised": model.reconstruct(few),
-        **{name.replace(", ", "\n"): told(work.supervised(name, 0)) for name in LABELS},
+        "with labels": load_supervised(work.supervised(0)).reconstruct(few),
         "direct\noptimisation": direct,
     }
     return {name: pictures.numpy() for name, pictures in rows.items()}

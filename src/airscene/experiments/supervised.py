@@ -2,12 +2,11 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
-from jaxtyping import Float
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -17,19 +16,15 @@ from airscene.experiments.ordered_reader import OrderedReader
 from airscene.experiments.pieces import write_piece
 from airscene.kinds import make_objective
 from airscene.models.arrangement import Arrangement
-from airscene.models.pose import PosePosterior, code_of
+from airscene.models.pose import code_of
 from airscene.models.rendered import Rendered
-from airscene.models.tabletop import Tabletop
+from airscene.models.tabletop import Tabletop, TabletopConfig
 from airscene.placements import agreement, by_repeats, place
 from airscene.runs import TEST_SEED, composed
 from airscene.schedules import value_at
 from airscene.seeds import Purpose, global_stream, stream
 
 WEIGHTS = "supervised.safetensors"
-Network = Literal["own", "one peak", "ordered"]
-LABELS: dict[str, Network] = {"labels": "own", "labels, one peak of the yaw": "one peak"}
-"""Networks that learn one object with labels."""
-ORDERED = "labels in the order of kinds"
 
 
 @dataclass(frozen=True)
@@ -40,14 +35,13 @@ class SupervisedTask:
         config: of the model, its scenes and its training; each step sees as many scenes as one of
             dreams would.
         folder: where the piece and the weights go.
-        network: that of the model; for one object, the same with one peak of the yaw; or, for a
-            table-top, that of `ordered_reader`.
+        network: that of the model; or, for a table-top, that of `ordered_reader`.
         held_out: of other scenes to evaluate on; those of `config` unless given.
     """
 
     config: Config
     folder: Path
-    network: Network = "own"
+    network: Literal["own", "ordered"] = "own"
     held_out: Config | None = None
 
     @property
@@ -77,28 +71,12 @@ def load_supervised(task: SupervisedTask) -> Any:
     return model.eval()
 
 
-class OnePeak(Rendered):
-    """One object whose yaw has one answer: a mixture of one component, as in regression."""
-
-    def forward(self, image: Float[Tensor, "batch 3 height width"]) -> PosePosterior:
-        """See `Rendered.forward`."""
-        found = super().forward(image)
-        weights, turns, spreads = (
-            part[..., :1] for part in (found.weights, found.turns, found.spreads)
-        )
-        return replace(found, weights=weights.log_softmax(-1), turns=turns, spreads=spreads)
-
-
-MADE = {"one peak": OnePeak, "ordered": OrderedReader}
-"""Networks that are not those of the model."""
-
-
 def _fresh(task: SupervisedTask) -> Any:
     """The network before training, whose weights are decided by the seed."""
     if task.network == "own":
         return make_objective(task.config).model
     with global_stream(Purpose.WEIGHTS, task.config.seed):
-        return MADE[task.network](task.config.model)
+        return OrderedReader(cast(TabletopConfig, task.config.model))
 
 
 def _fit(model: Any, scenes: Scenes, config: Config) -> None:
@@ -133,7 +111,6 @@ def _of_many(model: Tabletop, image: Tensor, told: Arrangement) -> Tensor:
 
 SCORES: dict[type, Callable[[Any, Tensor, Arrangement], Tensor]] = {
     Rendered: _of_one,
-    OnePeak: _of_one,
     Tabletop: _of_many,
     OrderedReader: OrderedReader.score,
 }
