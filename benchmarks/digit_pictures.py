@@ -27,7 +27,9 @@ from airscene.data.whole import WholePicture
 from airscene.experiments.machine import best_device
 from airscene.labelling import Labelled
 from airscene.runs import Run, find_in, load_run, train_run
+from airscene.whole_results import Found
 from real_pictures import configured
+from worst import save_miscounted
 
 SIDE, CANVAS = 14, (84, 84)
 DIGIT = SceneConfig(
@@ -40,7 +42,9 @@ CROWD, CROWDED = (200, 20), (420, 420)  # digits and pictures; their size
 COSTS, COST_CANVAS, REPEATS = (50, 200, 800), (840, 840), 5
 
 
-def spair(seeds: range, iterations: int | None, data_dir: Path | None) -> Iterator[dict]:
+def spair(
+    seeds: range, iterations: int | None, worst: Path | None, data_dir: Path | None
+) -> Iterator[dict]:
     """Rows for each seed: exact counts, many digits, and times."""
     pictures = scattered(range(6, 11), TRAINED, "train", data_dir)
     for seed in seeds:
@@ -48,11 +52,15 @@ def spair(seeds: range, iterations: int | None, data_dir: Path | None) -> Iterat
             run, row = learned(pictures, float(SIDE), seed, iterations, Path(place))
             tests = {n: scattered([n], TESTED, "test", data_dir) for n in (5, 10, 15, 20)}
             yield {"task": "spair"} | row | exact(run, tests)
+            if worst and seed == seeds[0]:
+                save_miscounted(worst / "worst-spair.png", found_in(run, tests[20]), 20)
             yield {"task": "crowd"} | row | crowd(run, data_dir)
             yield from ({"task": "cost"} | row | cost for cost in costs(run, data_dir))
 
 
-def unseen(seeds: range, iterations: int | None, data_dir: Path | None) -> Iterator[dict]:
+def unseen(
+    seeds: range, iterations: int | None, worst: Path | None, data_dir: Path | None
+) -> Iterator[dict]:
     """A row for each seed: the share of pictures whose number is right, of each number."""
     pictures = pixels(compose_split(LARGE, "train", 0, data_dir))
     for seed in seeds:
@@ -63,6 +71,8 @@ def unseen(seeds: range, iterations: int | None, data_dir: Path | None) -> Itera
             table = exact(run, tests)
             mean = float(np.mean([table[f"exact_{n}"] for n in range(3, 9)]))
             yield {"task": "unseen"} | row | table | {"exact_3_to_8": mean}
+            if worst and seed == seeds[0]:
+                save_miscounted(worst / "worst-unseen.png", found_in(run, tests[8]), 8)
 
 
 def learned(
@@ -154,9 +164,14 @@ def single_digits(number: int, split: Split, data_dir: Path | None) -> np.ndarra
 
 
 def inferred(run: Run, pictures: np.ndarray) -> list[Labelled]:
+    """The objects of pictures (M, H, W) of bytes."""
+    return [found.objects for found in found_in(run, pictures)]
+
+
+def found_in(run: Run, pictures: np.ndarray) -> list[Found]:
     """What is found in pictures (M, H, W) of bytes."""
     known = [WholePicture(Path(f"{k}"), 0, p[..., None]) for k, p in enumerate(pictures)]
-    return [found.objects for found in find_in(run, known)]
+    return [*find_in(run, known)]
 
 
 def pixels(scenes: Scenes) -> np.ndarray:

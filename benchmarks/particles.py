@@ -14,15 +14,20 @@ import trackpy
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 
+from airscene.data.whole import read_pictures
 from airscene.labelling import Labelled
+from airscene.whole_results import Found
 from real_pictures import configured, trained
+from worst import save_unlike
 
 SET, SIZE = "particles_bulk_water", 7.0  # rough length of a particle in pixels
 DIAMETER, LEAST_MASS = 11, 200
 NEAR = 4.0  # pixels
 
 
-def against_trackpy(data: Path, seeds: range, iterations: int | None) -> Iterator[dict]:
+def against_trackpy(
+    data: Path, seeds: range, iterations: int | None, worst: Path | None
+) -> Iterator[dict]:
     """A row for each seed, and one of trackpy."""
     frames = np.load(data / f"{SET}.npz")["x"]
     started = time.perf_counter()
@@ -38,6 +43,9 @@ def against_trackpy(data: Path, seeds: range, iterations: int | None) -> Iterato
             config = configured(source, SIZE, seed, iterations)
             found, row = trained(config, source, Path(place) / f"run-{seed}")
             yield {"set": SET} | row | agreement(found, reference)
+            if worst and seed == seeds[0]:
+                known = map(Found, read_pictures([source]), found)
+                save_unlike(worst / f"worst-{SET}.png", [*known], reference)
 
 
 def agreement(found: list[Labelled], reference: list[np.ndarray]) -> dict:

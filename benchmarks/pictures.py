@@ -29,10 +29,10 @@ def rows_of(given: argparse.Namespace) -> dict[str, Callable[[], Iterator[dict]]
     training = seeds, given.iterations, given.worst
     real = {name: partial(on_set, given.data, name, *training) for name in SIZES}
     digits = {
-        "spair": partial(digit_pictures.spair, seeds, given.iterations, given.data_dir),
-        "unseen": partial(digit_pictures.unseen, seeds, given.iterations, given.data_dir),
+        "spair": partial(digit_pictures.spair, *training, given.data_dir),
+        "unseen": partial(digit_pictures.unseen, *training, given.data_dir),
     }
-    particles = {SET: partial(against_trackpy, given.data, seeds, given.iterations)}
+    particles = {SET: partial(against_trackpy, given.data, *training)}
     return real | particles | digits | {"large": partial(large, given.data)}
 
 
@@ -50,7 +50,7 @@ def parse() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Computes the rows one after the other, and writes each as it is done."""
+    """Computes the rows one after the other, and writes each whenever a seed of it is done."""
     given = parse()
     known = rows_of(given)
     for name in given.rows or known:
@@ -58,7 +58,7 @@ def main() -> None:
         for row in known[name]():
             rows.append(row)
             print(json.dumps(row), flush=True)
-        write_result(f"pictures-{name}", {"provenance": origin, "rows": rows})
+            write_result(f"pictures-{name}", {"provenance": origin, "rows": rows})
 
 
 if __name__ == "__main__":

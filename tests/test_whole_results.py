@@ -53,15 +53,27 @@ def found() -> Found:
 
 
 def test_what_overlaps_belongs_to_what_paints_most_and_ends_where_the_ink_does():
-    picture = np.zeros((12, 12))
-    picture[2:8, 2:10] = 1
-    picture[2:8, 9] = 0.3  # too dim to be of a thing whose pixels are 1
+    picture = np.zeros((12, 14))
+    picture[2:8, 2:12] = 1
+    picture[2:8, 12] = 0.3  # too dim to be of a thing whose pixels are 1
     paint = torch.zeros(2, 8, 8)
     paint[0, 2:8, 2:8], paint[1, 0:8, 0:8] = 0.8, 0.6
-    result = label(picture, objects(paint, [[0, 0], [1, 5]], [2.0, 0.0]), (12, 12))
-    assert result.boxes.tolist() == [[2, 2, 8, 8], [8, 2, 9, 8]]
-    assert (result.labels == 1).sum() == 36 and (result.labels == 2).sum() == 6
+    result = label(picture, objects(paint, [[0, 0], [1, 5]], [2.0, 0.0]), (12, 14))
+    assert result.boxes.tolist() == [[2, 2, 8, 8], [8, 2, 12, 8]]
+    assert (result.labels == 1).sum() == 36 and (result.labels == 2).sum() == 24
     assert result.scores == pytest.approx([1 / (1 + np.exp(-2)), 0.5])
+
+
+def test_a_small_piece_that_leans_on_an_object_belongs_to_it():
+    picture = np.zeros((12, 12))
+    picture[2:8, 2:9] = 1
+    paint = torch.zeros(3, 8, 8)
+    paint[0, 0:6, 6], paint[1, 2:8, 2:8], paint[2, 0:6, 6] = 0.9, 0.8, 0.7
+    inferred = objects(paint, [[2, 2], [0, 0], [2, 2]], [0.0, 2.0, 1.0])  # a piece comes first
+    result = label(picture, inferred, (12, 12))
+    assert result.boxes.tolist() == [[2, 2, 9, 8]] and (result.labels == 1).sum() == 42
+    assert result.kept is not None and result.kept.tolist() == [1]
+    assert result.scores == pytest.approx([1 / (1 + np.exp(-2))])
 
 
 def test_objects_reach_over_the_border_and_those_without_pixels_are_none():
@@ -83,6 +95,15 @@ def test_borders_are_those_of_the_picture_at_its_own_size():
     picture[7:20, 10:23] = 1  # found in a picture of a third of the size
     result = label(picture, objects(torch.ones(1, 10, 10), [[0, 0]], [1.0]), (10, 10))
     assert result.boxes.tolist() == [[10, 7, 23, 20]] and result.labels.sum() == 13**2
+
+
+def test_labels_have_the_size_of_the_picture_though_it_was_enlarged_to_be_prepared():
+    picture = np.zeros((10, 8))
+    picture[2:5, 2:6] = 1
+    paint = torch.zeros(1, 16, 16)
+    paint[0, 3:11, 3:13] = 0.9
+    result = label(picture, objects(paint, [[0, 0]], [2.0]), (20, 16))
+    assert result.labels.shape == (10, 8) and result.boxes.tolist() == [[2, 2, 6, 5]]
 
 
 def test_a_blurred_object_reaches_to_the_foot_of_its_edge_and_a_sharp_one_to_the_middle():

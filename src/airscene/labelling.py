@@ -11,12 +11,13 @@ from scipy import ndimage
 from torch import Tensor
 
 from airscene import layers
-from airscene.data.behind import Against
+from airscene.data.behind import Against, quantile_of
 from airscene.data.contrast import expanded
 from airscene.detections import Detections
 from airscene.models.objects import Objects
 from airscene.models.places import pasted
 from airscene.models.whole import WholeAIR
+from airscene.parts import relabel, wholes
 from airscene.spatial import window_box
 
 OWN = 0.1  # an object reaches as far as it paints above this share of its brightest pixel
@@ -37,12 +38,14 @@ class Labelled:
         boxes: tight boxes (x0, y0, x1, y1) of each object's pixels, upper ends exclusive, (K, 4).
         scores: probability that each object exists, shape (K,).
         codes: appearance code of each object, shape (K, D); None where nothing tells of it.
+        kept: which of the inferred objects each is, shape (K,); None where nothing tells of it.
     """
 
     labels: np.ndarray
     boxes: np.ndarray
     scores: np.ndarray
     codes: np.ndarray | None = None
+    kept: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -51,29 +54,32 @@ class Labelled:
 def label(seen: np.ndarray | Against, objects: Objects, size: tuple[int, int]) -> Labelled:
     """Gives each pixel to the object that paints most of it, as far as the picture has ink there.
 
-    Where edges are blurred, less ink will do: see `_share`. Of a part that is in pieces, the
-    largest counts. An object that is left with no pixel is none.
+    Where edges are blurred, less ink will do: see `_share`. Of an object that is in pieces, the
+    largest counts. A small piece that leans on a larger object belongs to it: see `airscene.parts`.
+    An object that is left with no pixel is none.
 
     Args:
         seen: the contrast of the picture, not compressed, at its own size, shape (H, W).
         objects: the present ones, as `WholeAIR.explain_whole` returns them.
-        size: height and width of the picture as it was prepared, at most H and W.
+        size: height and width of the picture as it was prepared.
     """
-    labels = _enlarged(_owners(size, objects), seen.shape)
+    labels = _resized(_owners(size, objects), seen.shape)
     reaches = [
         (k, place) for k, place in enumerate(ndimage.find_objects(labels)) if place is not None
     ]
     share = _share(seen, labels, reaches, size[0] / seen.shape[0])
-    kept, boxes = [], []
     for k, place in reaches:
         reached = labels[place] == k + 1
-        own = _ink(seen[place], reached, share)
-        kept.append(k)
-        labels[place][reached] = 0
-        labels[place][own] = len(kept)  # at most k + 1, which no later object has
-        boxes.append(_box(own, place))
-    scores, codes = (v.numpy()[kept] for v in (objects.logit.sigmoid(), objects.q_what.loc))
-    return Labelled(labels, np.array(boxes, np.float32).reshape(-1, 4), scores, codes)
+        labels[place][reached & ~_ink(seen[place], reached, share)] = 0
+    whole = wholes(labels)
+    first = np.flatnonzero(whole == np.arange(len(whole)))  # 0, and of each object its own label
+    first = first[np.isin(first, [0, *(k + 1 for k, _ in reaches)])]
+    relabel(labels, np.searchsorted(first, whole))
+    boxes = np.array([_box(place) for place in ndimage.find_objects(labels)], np.float32)
+    scores, codes = (
+        v.numpy()[first[1:] - 1] for v in (objects.logit.sigmoid(), objects.q_what.loc)
+    )
+    return Labelled(labels, boxes.reshape(-1, 4), scores, codes, first[1:] - 1)
 
 
 @torch.no_grad()
@@ -99,7 +105,7 @@ def _detected(model: WholeAIR, image: Tensor, most: int) -> tuple[Tensor, ...]:
     seen = expanded(image[0].cpu().numpy())
     found = label(seen, objects, layers.size_of(image))
     canvas = _canvas(image, objects)
-    windows = window_box(objects.window)
+    windows = window_box(objects.window[torch.from_numpy(found.kept)])
     return (
         torch.tensor(len(found)),
         _padded(count_probs(found.scores), most + 1),
@@ -127,8 +133,8 @@ def count_probs(scores: np.ndarray) -> np.ndarray:
     return probs
 
 
-def _enlarged(labels: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
-    """Labels (h, w) at a size that is not smaller, each pixel that of the nearest one."""
+def _resized(labels: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
+    """Labels (h, w) at another size, each pixel that of the nearest one."""
     rows, columns = (
         ((np.arange(large) + 0.5) * small / large).astype(int)
         for large, small in zip(size, labels.shape, strict=True)
@@ -181,26 +187,25 @@ def _share(
 
 def _edge(values: np.ndarray) -> float:
     """How wide the edge of a round object with these pixels is, from `PLATEAU` to `INK`."""
-    ink = values[values >= INK * np.quantile(values, BRIGHT)]
-    bright = np.quantile(ink, BRIGHT)
+    ink = values[values >= INK * quantile_of(values, BRIGHT)]
+    bright = quantile_of(ink, BRIGHT)
     inner, outer = (np.sqrt((ink >= part * bright).sum() / np.pi) for part in (PLATEAU, INK))
     return float(outer - inner)
 
 
 def _ink(picture: np.ndarray, own: np.ndarray, share: float) -> np.ndarray:
     """The pixels of an object that are bright, of the largest piece."""
-    bright = own & (picture >= share * np.quantile(picture[own], BRIGHT))
+    bright = own & (picture >= share * quantile_of(picture[own], BRIGHT))
     pieces, number = cast(tuple, ndimage.label(bright))
     if number < 2:
         return bright
     return pieces == 1 + np.argmax(np.bincount(pieces.flatten())[1:])
 
 
-def _box(own: np.ndarray, place: tuple[slice, slice]) -> tuple[int, int, int, int]:
-    """The tight box of some pixels of a part of the picture."""
-    y, x = own.nonzero()
-    top, left = place[0].start, place[1].start
-    return left + x.min(), top + y.min(), left + x.max() + 1, top + y.max() + 1
+def _box(place: tuple[slice, slice]) -> tuple[int, int, int, int]:
+    """A place as (x0, y0, x1, y1), upper ends exclusive."""
+    y, x = place
+    return x.start, y.start, x.stop, y.stop
 
 
 def _padded(values: np.ndarray, rows: int) -> Tensor:

@@ -80,6 +80,31 @@ def test_the_size_is_estimated_within_a_third():
         assert diameter / 1.33 < found < diameter * 1.33
 
 
+def test_each_picture_is_scaled_by_its_own_things_where_sizes_differ():
+    diameters = (10, 20, 14, 16, 12, 18)
+    pictures = [discs(240, diameter, 40) for diameter in diameters]
+    contrast = settle(Contrast(object_size=15.0), pictures)
+    assert contrast.sizes is not None and 0.1 < contrast.sizes[1] < 0.4
+    areas = []
+    for diameter, picture in zip(diameters, pictures, strict=True):
+        assert contrast.longer(picture) == pytest.approx(diameter / 15, rel=0.15)
+        prepared = contrast.prepare(picture)
+        areas.append(float((prepared > 0.5).sum()) / len(range(20, 240, 40)) ** 2)
+    assert max(areas) < 1.6 * min(areas)  # where discs differ fourfold in area
+
+
+def test_pictures_are_scaled_alike_where_sizes_do_not_differ_or_are_not_known():
+    alike = settle(Contrast(object_size=12.0), [discs(120, 12, 30 + k) for k in range(6)])
+    assert alike.sizes is not None and alike.sizes[1] == 0
+    pictures = [discs(240, diameter, 40) for diameter in (10, 20, 14, 16, 12, 18)]
+    given = settle(Contrast(object_size=15.0, sizes=(15.0, 0.0)), pictures)
+    of_strokes = settle(Contrast(object_size=60.0), pictures)
+    for contrast in (given, of_strokes):
+        assert [contrast.longer(picture) for picture in pictures] == [1] * 6
+    unknown = settle(Contrast(object_size=15.0), pictures)
+    assert unknown.longer(discs(60, 20, 40)) == 1  # of too few things
+
+
 def test_a_thing_is_as_large_as_its_outline_though_its_middle_is_dark():
     y, x = np.mgrid[:240, :240] + 0.5
     face = np.hypot(y % 60 - 30, x % 60 - 30) < 8

@@ -73,8 +73,10 @@ def test_salience_keeps_the_sum_and_has_its_peak_in_the_middle():
 
 
 def test_largest_is_the_maximum_of_a_square():
-    values = torch.rand(1, 1, 9, 9)
-    assert largest(values, 2)[0, 0, 4, 4] == values[0, 0, 2:7, 2:7].max()
+    values = torch.rand(2, 1, 9, 14)
+    for radius in range(5):
+        pooled = torch.nn.functional.max_pool2d(values, 2 * radius + 1, 1, radius)
+        assert torch.equal(largest(values, radius), pooled)
 
 
 def test_patches_are_added_where_they_overlap_with_gradient():

@@ -8,7 +8,7 @@ import torch
 from torch.distributions import Normal
 
 from airscene.data.contrast import Contrast
-from airscene.models.places import pasted
+from airscene.models.places import Sheet, pasted
 from airscene.models.whole import WholeAIR
 from airscene.models.whole_config import WholeConfig
 
@@ -21,6 +21,7 @@ CONFIG = WholeConfig(
     hidden=8,
     contrast=Contrast(5.0, "bright", (1.0, 1.0, 1.0)),
 )
+PRESENT = 2.0  # logit that makes up for paint which is of nothing
 
 
 @pytest.fixture
@@ -31,6 +32,8 @@ def model(double) -> WholeAIR:
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
+        model.odds_weight.fill_(0.2)
+        [*model.attend.parameters()][-1][0] += PRESENT
     model.log_odds.fill_(math.log(0.3))
     return model
 
@@ -96,6 +99,7 @@ def test_more_samples_give_a_tighter_bound(model, picture):
 
 def test_gradients_are_those_of_finite_differences_in_the_first_pass(model, picture, monkeypatch):
     monkeypatch.setattr("airscene.models.whole.PASSES", 1)  # before which nothing was taken off
+    model.odds_weight.data.zero_()  # no gradient passes through the odds
     image, _ = inferred(model, picture)
     noise = torch.randn(1, 6, model.latents, generator=torch.Generator().manual_seed(2))
     bias, last = model.decoder.correction[-1].bias, model.attend[-1].bias
@@ -121,17 +125,30 @@ def test_the_objects_are_the_same_wherever_strips_end(model, picture):
 
 
 def test_the_objects_are_the_same_wherever_they_lie_in_a_picture(model, picture):
-    whole = model.explain_whole(picture)
-    larger = torch.zeros(1, 130, 110)
-    larger[:, 37:87, 41:81] = picture
-    again = model.explain_whole(larger)
-    inner = [32 > x > 8 and 42 > y > 8 for x, y, _ in whole.window.tolist()]
-    assert sum(inner) >= 2
-    shift = torch.tensor([41.0, 37.0, 0.0])
-    for window, logit in zip(whole.window[inner], whole.logit[inner], strict=True):
-        distance = (again.window - shift - window).abs().amax(1)
-        assert distance.min() < 1e-6
-        torch.testing.assert_close(again.logit[distance.argmin()], logit)
+    found, uneven = [], picture * (0.7 + 0.3 * torch.rand_like(picture))  # no two places are equal
+    for y, x in ((25, 25), (37, 41)):
+        larger = torch.zeros(1, 130, 110)
+        larger[:, y : y + 50, x : x + 40] = uneven
+        objects = model.explain_whole(larger)
+        found.append((objects.window - torch.tensor([x, y, 0]), objects.logit))
+    assert len(found[0][1]) >= 5
+    torch.testing.assert_close(found[0], found[1])
+
+
+def test_the_end_of_a_picture_is_told_from_black(model):
+    half = torch.zeros(1, 20, 20)
+    half[:, 6:14, :4] = 1
+    black = torch.nn.functional.pad(half, [20, 0])
+    zeros = torch.zeros(1, model.latents)
+    found = []
+    for picture, x in ((half, 1), (black, 21)):
+        sheet = Sheet.of(picture[None], model.margin)
+        pixel = torch.tensor([[10 + model.margin, x + model.margin]])
+        found.append(model.explain(sheet, torch.tensor([0]), pixel, zeros))
+    cut, whole = found
+    assert (cut.q_where.loc - whole.q_where.loc).abs().max() > 1e-3
+    assert cut.paint[:, :, :, : model.margin - int(cut.corner[0, 1])].eq(0).all()
+    assert whole.paint[:, :, :, : model.margin - int(cut.corner[0, 1])].ne(0).any()
 
 
 def test_a_picture_without_anything_has_no_objects(model):

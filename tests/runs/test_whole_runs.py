@@ -4,6 +4,7 @@ import json
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -16,8 +17,10 @@ from airscene.data.contrast import Contrast
 from airscene.data.whole import picture_files, read_pictures
 from airscene.errors import UserError
 from airscene.files import read_json
-from airscene.runs import train_run
+from airscene.models.whole import WholeAIR
+from airscene.runs import infer_whole, load_run, train_run
 from airscene.runs.config_file import load_config
+from airscene.whole_results import Targets
 
 DIAMETER = 12
 
@@ -131,6 +134,58 @@ def test_a_picture_of_twice_the_size_gives_the_same_objects(run, tmp_path):
         )
         counts.append(json.loads((tmp_path / "x.jsonl").read_text())["count"])
     assert counts[0] == 2 * counts[1] and counts[1] > 10
+
+
+def disc(height, width, *middles) -> np.ndarray:
+    """Equal discs, which may reach beyond the picture, as 16 bits."""
+    y, x = np.mgrid[:height, :width] + 0.5
+    near = [np.hypot(y - at[0], x - at[1]) < DIAMETER / 2 for at in middles]
+    return np.where(np.any(near, axis=0), 1800, 300).astype(np.uint16)
+
+
+def test_what_a_border_cuts_is_one_object_of_full_size_and_counted_in_one_half_alone(run):
+    model = cast(WholeAIR, load_run(run, "cpu").model)
+    cut = [(34, 0), (90, 1), (66, 100), (0, 50)]
+    whole = [(60, 60), (30, 70), (100, 40)]
+    picture = disc(120, 100, *cut, *whole)
+    objects = model.explain_whole(model.config.contrast.prepare(picture[..., None]))
+    middles = objects.window[:, [1, 0]].numpy()
+    sides = objects.window[:, 2].numpy()
+    assert len(objects) == len(cut) + len(whole)
+    nearest = [np.abs(middles - at).max(1).argmin() for at in (*cut, *whole)]
+    assert sorted(nearest) == list(range(len(objects)))
+    full = np.median(sides[nearest[len(cut) :]])
+    assert all(sides[k] > 0.7 * full for k in nearest[: len(cut)])
+
+
+@pytest.mark.filterwarnings("ignore:left out")
+def test_what_shows_nothing_has_no_objects_and_costs_no_others(run, tmp_path):
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    some = disc(60, 60, (20, 20), (40, 40))
+    tifffile.imwrite(folder / "a.tif", np.stack([np.full_like(some, 300), some]))  # empty at first
+    tifffile.imwrite(folder / "b.tif", np.zeros((50, 80), np.uint16))
+    tifffile.imwrite(folder / "c.tif", np.full((1, 9), 65535, np.uint16))
+    tifffile.imwrite(folder / "gone.tif", some)
+    tifffile.imwrite(folder / "last.tif", some)
+    files = picture_files([folder])
+    (folder / "gone.tif").unlink()
+    out = Targets(tmp_path / "found.jsonl")
+    assert infer_whole(load_run(run, "cpu"), files, out) == (5, 4)
+    rows = [json.loads(line) for line in out.lines.read_text().splitlines()]
+    found = [(Path(row["source"]).name, row["index"], row["count"]) for row in rows]
+    names = [("a.tif", 0, 0), ("a.tif", 1, 2), ("b.tif", 0, 0), ("c.tif", 0, 0), ("last.tif", 0, 2)]
+    assert found == names
+
+
+def test_pictures_are_read_one_by_one_however_many_files_there_are(tmp_path):
+    tifffile.imwrite(tmp_path / "00000.tif", disc(20, 20, (10, 10)))
+    for k in range(1, 20_000):
+        (tmp_path / f"{k:05}.tif").touch()
+    files = picture_files([tmp_path])
+    assert len(files) == 20_000
+    first = next(read_pictures(files))  # with no look at the others, which cannot be read
+    assert first.source.name == "00000.tif"
 
 
 @pytest.mark.parametrize(

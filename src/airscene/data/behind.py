@@ -53,7 +53,7 @@ class Behind:
             quantile: of the pixels in each square.
         """
         axes = [_squares(pixels, AROUND * span) for pixels in size]
-        grid = np.array([[np.quantile(read((y, x)), quantile) for x in axes[1]] for y in axes[0]])
+        grid = np.array([[quantile_of(read((y, x)), quantile) for x in axes[1]] for y in axes[0]])
         middles = [np.array([(s.start + s.stop - 1) / 2 for s in squares]) for squares in axes]
         smooth = ndimage.gaussian_filter(grid, SMOOTH, mode="nearest")
         return Behind(smooth, (middles[0], middles[1]), size)
@@ -103,6 +103,18 @@ def as_floats(picture: np.ndarray) -> np.ndarray:
     """A picture as float32; of bytes and 16 bits, the largest value becomes 1."""
     _, white = KINDS.get(picture.dtype.name, KINDS["float32"])
     return np.divide(picture, np.float32(white), dtype=np.float32)
+
+
+def quantile_of(values: np.ndarray, share: float) -> float:
+    """The quantile of some values, as `numpy.quantile` has it, which is slow on few values.
+
+    >>> round(quantile_of(np.array([[4.0, 1.0], [2.0, 3.0]]), 0.9), 6)
+    3.7
+    """
+    at = share * (values.size - 1)
+    low, high = math.floor(at), math.ceil(at)
+    ranked = np.partition(values, (low, high), axis=None)
+    return float(ranked[low] + (at - low) * (ranked[high] - ranked[low]))
 
 
 def _squares(pixels: int, step: float) -> list[slice]:

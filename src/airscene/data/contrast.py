@@ -3,7 +3,8 @@
 Pictures differ in what they measure: 8, 12 or 16 bits, dark things on white, uneven light, colour.
 What is prepared of them is one channel in [0, 1], made in four steps:
 
-1. shrink the picture, so that a thing spans no more pixels than are needed to describe it;
+1. shrink the picture, so that a thing spans no more pixels than are needed to describe it; where
+   things differ in size from picture to picture, each picture by the size of its own things;
 2. take off what lies behind, a quantile of the picture around each place;
 3. keep what is lighter, darker or different, as the pictures have it; of colour, the distance;
 4. divide by what is bright in all pictures of the training, and compress: asinh(v / knee).
@@ -22,11 +23,13 @@ import torch.nn.functional as F
 from scipy import ndimage
 
 from airscene.data.behind import KINDS, WHOLE, Against, Behind, Polarity, as_floats
-from airscene.data.sizes import DARKEST, estimate_size
+from airscene.data.sizes import DARKEST, estimate_size, length_of, lengths_of
 from airscene.errors import UserError
 from airscene.ranges import check_ranges, within
 
 SPAN = 12  # pixels that a thing spans at most, once it is prepared
+ALIKE = 1.0, 0.0  # lengths of things that are not known to differ between pictures
+MOST_LONGER = 2.0  # times as long as usual, or as short, that the things of a picture may be
 LEAST_SIZE = 4.0  # pixels that it must span
 BRIGHT = 0.998  # quantile of contrast over all pictures that becomes 1
 BRIGHTEST = 1e30  # contrast that floats of any range may have at most
@@ -47,6 +50,11 @@ class Contrast:
     """Contrast that becomes 1 in pictures of 8 bits, of 16 bits and of floats, whose full white is
     1; left out, the 99.8th percentile of those pictures."""
 
+    sizes: Annotated[tuple[float, float] | None, *within(0, 10_000)] = None
+    """The usual length of things by their outlines, in pixels of the files, and the standard
+    deviation of its logarithm from picture to picture; left out, the pictures decide. With a
+    deviation of 0, all pictures are shrunk alike."""
+
     def __post_init__(self) -> None:
         check_ranges(self, "--model.contrast.")
 
@@ -60,6 +68,22 @@ class Contrast:
         """Length of an object in a prepared picture, in pixels; the most until it is known."""
         return SPAN if self.object_size is None else self.object_size * self.shrink
 
+    def longer(self, picture: np.ndarray) -> float:
+        """How many times as long as usual the things of a picture are, as best guessed.
+
+        With things that seem e^d times as long, up to a standard error ε, and pictures that differ
+        by τ, that is exp(d τ² / (τ² + ε²)), the mean where all is normally distributed.
+
+        Args:
+            picture: (H, W, C), as bytes, 16 bits, or floats.
+        """
+        usual, differ = self.sizes or ALIKE
+        if not differ or not (found := length_of(picture)):
+            return 1.0
+        length, error = found
+        longer = (length - math.log(usual)) * differ**2 / (differ**2 + error**2)
+        return min(max(math.exp(longer), 1 / MOST_LONGER), MOST_LONGER)
+
     def prepare(self, picture: np.ndarray) -> torch.Tensor:
         """A picture as a model takes it.
 
@@ -67,10 +91,12 @@ class Contrast:
             picture: (H, W, C), as bytes, 16 bits, or floats.
 
         Returns:
-            Float32 in [0, 1], shape (1, h, w), h and w being H and W times `shrink`, rounded.
+            Float32 in [0, 1], shape (1, h, w), h and w being H and W times `shrink` over `longer`,
+            rounded.
         """
         assert self.polarity is not None and self.white is not None
-        seen = Against(self.shrunk(picture), self.span, self.polarity)[WHOLE]
+        small = self.shrunk(picture, self.longer(picture))
+        seen = Against(small, self.span, self.polarity)[WHOLE]
         value = np.clip(seen / self.white[_kind(picture)], 0, 1)
         value = np.arcsinh(value / KNEE) / math.asinh(1 / KNEE)
         return torch.from_numpy(value.astype(np.float32))[None]
@@ -82,14 +108,19 @@ class Contrast:
             picture: (H, W, C), as bytes, 16 bits, or floats.
         """
         assert self.polarity is not None
-        return Against(picture, _known(self.object_size), self.polarity)
+        return Against(picture, _known(self.object_size) * self.longer(picture), self.polarity)
 
-    def shrunk(self, picture: np.ndarray) -> np.ndarray:
-        """A picture (H, W, C) as floats, its full white being 1, at the size of prepared ones."""
-        floats = as_floats(picture)
-        if self.shrink == 1:
+    def shrunk(self, picture: np.ndarray, longer: float = 1.0) -> np.ndarray:
+        """A picture (H, W, C) as floats, its full white being 1, at the size of prepared ones.
+
+        Args:
+            picture: (H, W, C), as bytes, 16 bits, or floats.
+            longer: how many times as long as usual its things are.
+        """
+        floats, zoom = as_floats(picture), self.shrink / longer
+        if zoom == 1:
             return floats
-        size = [max(1, round(pixels * self.shrink)) for pixels in floats.shape[:2]]
+        size = [max(1, round(pixels * zoom)) for pixels in floats.shape[:2]]
         planes = torch.from_numpy(np.ascontiguousarray(np.moveaxis(floats, -1, 0)))[None]
         small = F.interpolate(planes, size, mode="bilinear", antialias=True)[0]
         return np.moveaxis(small.numpy(), 0, -1)
@@ -122,12 +153,13 @@ def settle(contrast: Contrast, pictures: Sequence[np.ndarray]) -> Contrast:
             f"--object-size is {size:.3g} px in pictures whose shorter side has {smaller} px; it "
             f"must be at least {LEAST_SIZE:g} and below that side: give the length of one object"
         )
-    known = Contrast(float(f"{size:.3g}"), contrast.polarity, contrast.white)
+    sizes = contrast.sizes or _sizes(few, size)
+    known = Contrast(float(f"{size:.3g}"), contrast.polarity, contrast.white, sizes)
     small = [known.shrunk(picture) for picture in few]
     polarity = known.polarity or choose_polarity(small, known.span)
     seen = [Against(picture, known.span, polarity)[WHOLE] for picture in small]
     white = known.white or _whites(seen, [_kind(picture) for picture in few])
-    return Contrast(known.object_size, polarity, white)
+    return Contrast(known.object_size, polarity, white, sizes)
 
 
 def choose_polarity(pictures: Sequence[np.ndarray], span: float) -> Polarity:
@@ -148,6 +180,14 @@ def choose_polarity(pictures: Sequence[np.ndarray], span: float) -> Polarity:
     if above > ONE_SIDED * below:
         return "bright"
     return "dark" if below > ONE_SIDED * above else "any"
+
+
+def _sizes(pictures: Sequence[np.ndarray], object_size: float) -> tuple[float, float]:
+    """See `Contrast.sizes`; outlines of parts, such as strokes, tell nothing of whole objects."""
+    usual, differ = lengths_of(pictures)
+    if not 1 / MOST_LONGER < usual / object_size < MOST_LONGER:
+        return ALIKE
+    return float(f"{usual:.3g}"), float(f"{differ:.3g}")
 
 
 def _whites(contrasts: list[np.ndarray], kinds: list[int]) -> tuple[float, float, float]:

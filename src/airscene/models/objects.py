@@ -1,10 +1,13 @@
 """Objects that were found at places of pictures, whatever the pictures' sizes are."""
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
+from scipy.spatial import KDTree
 from torch import Tensor
 from torch.distributions import Normal
 
@@ -46,6 +49,10 @@ class Objects:
         """Some of them."""
         return _combined(lambda values: values[0][index], self)
 
+    def put(self, index: Tensor, others: "Objects") -> "Objects":
+        """The same, with others in the place of some of them."""
+        return _combined(lambda values: values[0].index_copy(0, index, values[1]), self, others)
+
     def __len__(self) -> int:
         return len(self.row)
 
@@ -53,6 +60,35 @@ class Objects:
         """The same, with both coordinates of windows and corners moved by so many pixels."""
         window = self.window + self.window.new_tensor([pixels, pixels, 0])
         return replace(self, window=window, corner=self.corner + pixels)
+
+
+def turns(middle: Float[np.ndarray, "places 2"], near: float) -> list[Int[np.ndarray, "some"]]:
+    """Parts of some places, in none of which two places are near each other.
+
+    Places without any neighbour are in no part. Each place takes the first part in which it has no
+    neighbour, in the order of the places.
+
+    Args:
+        middle: (x, y) of each place, shape (T, 2).
+        near: distance up to which two places are neighbours.
+
+    Returns:
+        The numbers of the places in each part.
+
+    >>> [part.tolist() for part in turns(np.array([[0.0, 0], [1, 0], [2, 0], [9, 9]]), 1.5)]
+    [[0, 2], [1]]
+    """
+    neighbours: dict[int, list[int]] = {}
+    for one, other in KDTree(middle).query_pairs(near, output_type="ndarray").tolist():
+        neighbours.setdefault(one, []).append(other)
+        neighbours.setdefault(other, []).append(one)
+    turn: dict[int, int] = {}
+    for k in sorted(neighbours):
+        taken = {turn.get(other) for other in neighbours[k]}
+        turn[k] = next(n for n in itertools.count() if n not in taken)
+    own = np.array([turn[k] for k in sorted(turn)], int)
+    known = np.array(sorted(turn), int)
+    return [known[own == n] for n in range(max(turn.values(), default=-1) + 1)]
 
 
 def _combined(change: Callable[[list[Tensor]], Tensor], *parts: Objects) -> Objects:

@@ -13,8 +13,9 @@ places are the same wherever one strip ends and the next begins.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -135,9 +136,8 @@ def largest(values: Float[Tensor, "batch 1 height width"], radius: int) -> Tenso
         values: shape (B, 1, H, W).
         radius: from the middle of the square to its sides, in pixels.
     """
-    width = 2 * radius + 1
-    column = F.max_pool2d(values, (width, 1), 1, (radius, 0))
-    return F.max_pool2d(column, (1, width), 1, (0, radius))
+    padded = F.pad(values, [radius] * 4, value=-math.inf)
+    return _joined(padded, 2 * radius + 1, torch.maximum)
 
 
 def pasted(
@@ -170,9 +170,38 @@ def _peaks(left: Tensor, tried: Tensor, side: float, sigma: float, first: int) -
 
 def _energy(left: Tensor, side: float) -> Tensor:
     """The squared intensities that are left in a square around each pixel, same shape."""
-    width = 2 * (math.ceil(side) // 2) + 1
-    column = F.avg_pool2d(left.square(), (width, 1), 1, (width // 2, 0))
-    return F.avg_pool2d(column, (1, width), 1, (0, width // 2)) * width**2
+    radius = math.ceil(side) // 2
+    return _joined(F.pad(left.square(), [radius] * 4), 2 * radius + 1, torch.add)
+
+
+def _joined(values: Tensor, width: int, join: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    """What each square of pixels gives when they are joined, with as few joins as needed.
+
+    Pairs are joined, then pairs of pairs, and so on; a width of 13 is one of 8, 4 and 1. On
+    processors, this is many times as fast as pooling.
+
+    Args:
+        values: shape (B, 1, H, W).
+        width: of the squares.
+        join: of two values, in any order, such as their sum.
+
+    Returns:
+        Shape (B, 1, H - width + 1, W - width + 1).
+
+    >>> _joined(torch.arange(6.0).view(1, 1, 1, 6).expand(1, 1, 3, 6), 3, torch.add).flatten()
+    tensor([ 9., 18., 27., 36.])
+    """
+    for axis in (2, 3):
+        length, run, at, found = values.shape[axis] - width + 1, values, 0, None
+        for bit in range(width.bit_length()):
+            if width >> bit & 1:
+                part = run.narrow(axis, at, length)
+                found, at = part if found is None else join(found, part), at + (1 << bit)
+            if width >> bit > 1:
+                room = run.shape[axis] - (1 << bit)
+                run = join(run.narrow(axis, 0, room), run.narrow(axis, 1 << bit, room))
+        values = cast(Tensor, found)
+    return values
 
 
 def _unequal(like: Tensor, first: int) -> Tensor:

@@ -72,6 +72,20 @@ class PoissonScore:
         far = (shift.loc.abs() - FAR).clamp(min=0).square().sum(-1)
         return cost - shift.entropy().sum(-1) + LEASH * far
 
+    @torch.no_grad()
+    def odds(
+        self, objects: Objects, left: Float[Tensor, "places size size"]
+    ) -> Float[Tensor, "places"]:
+        """The log odds in nats that each object is there, given its latents, shape (T,).
+
+        Args:
+            objects: at all places.
+            left: what of the picture is to be explained under the patch of each.
+        """
+        paint = objects.paint[:, 0]
+        gain = (2 * left - paint).mul(paint).flatten(1).sum(1)
+        return gain / (2 * self.sigma.square()) - self.cost(objects) + self.log_odds
+
     def log_likelihood(self, sheet: Sheet, canvas: Tensor) -> Float[Tensor, "batch"]:
         """Log p(x | canvas) of the pixels inside, shape (B,)."""
         error = ((sheet.image - canvas) * sheet.inside).square().flatten(1).sum(1)

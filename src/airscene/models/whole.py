@@ -23,6 +23,7 @@ however large the picture, and each place is decided by itself.
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import cast
 
 import torch
@@ -34,7 +35,7 @@ from torch.distributions import Normal
 from airscene import layers, spatial
 from airscene.models.appearance import CoarseLightDecoder, CoarseLightEncoder
 from airscene.models.base import Model
-from airscene.models.objects import Objects
+from airscene.models.objects import Objects, turns
 from airscene.models.places import TRIED, Sheet, find_places, pasted
 from airscene.models.poisson import PoissonScore, WholeInference
 from airscene.models.view import View
@@ -42,9 +43,13 @@ from airscene.models.whole_config import GLANCE, ROOM, WholeConfig
 from airscene.networks import MLP, normal, raw_of, spread
 
 WHERE = 3  # log side, x, y
+READ = 3  # glances at a place: of what is left, of the picture, and of where the picture is
 SIGMA = 0.3  # of a model that is built before any picture was seen
 START_SHIFT_STD = 0.1  # of a window's centre around its place, in sides
 SMALLEST = 4.0  # pixels of a window's side
+NEIGHBOURS = 1.2  # how near to each other objects have to do with each other, in sides
+ODDS_UNIT = 10.0  # nats, in which the log odds of presence are weighed
+START_ODDS_WEIGHT = 0.1  # of them
 PASSES, MOST_PASSES = 4, 50  # in training, and in a picture that never seems to be explained
 AT_ONCE = 4096  # places that are explained at a time
 
@@ -59,13 +64,14 @@ class WholeAIR(Model[WholeConfig]):
     def __init__(self, config: WholeConfig):
         super().__init__()
         self.config = c = config
-        self.attend = MLP([2 * c.glimpse**2, c.hidden, c.hidden, 1 + 2 * WHERE])
+        self.attend = MLP([READ * c.glimpse**2, c.hidden, c.hidden, 1 + 2 * WHERE])
         self.encoder = CoarseLightEncoder(1, c.glimpse, c.hidden, c.what)
         self.decoder = CoarseLightDecoder(1, c.glimpse, c.hidden, c.what)
         self.sigma: Tensor
         self.register_buffer("sigma", torch.ones(()), persistent=False)
         self.log_odds: Tensor
         self.register_buffer("log_odds", torch.zeros(()))
+        self.odds_weight = nn.Parameter(torch.tensor(START_ODDS_WEIGHT))
         self.widen(1.0)
         last = cast(nn.Linear, self.attend[-1])
         last.weight.data.mul_(0.1)
@@ -137,7 +143,10 @@ class WholeAIR(Model[WholeConfig]):
         q_what = self.encoder.describe(*_piece(sheet.left, row, window, c.patch))
         what = q_what.loc + q_what.scale * noise[:, WHERE:]
         corner, paint = self._paint(sheet, row, window, what)
-        return Objects(row, logit, q_where, q_what, where, what, window, paint, corner)
+        found = Objects(row, logit, q_where, q_what, where, what, window, paint, corner)
+        left = layers.under(sheet.left[:, 0], row, corner, layers.size_of(paint))
+        odds = self.score.odds(found, left)
+        return replace(found, logit=logit + self.odds_weight * odds / ODDS_UNIT)
 
     @torch.no_grad()
     def explain_whole(self, picture: Float[Tensor, "1 height width"], strip: int = 1024) -> Objects:
@@ -145,6 +154,7 @@ class WholeAIR(Model[WholeConfig]):
 
         Passes go on until no place is left that is worth a look. An object is present if that is
         more probable than not; what it paints is then taken off the picture, and nothing else is.
+        At last, objects that have neighbours are seen once more when all others are explained.
 
         Args:
             picture: prepared, in [0, 1], shape (1, H, W).
@@ -166,7 +176,30 @@ class WholeAIR(Model[WholeConfig]):
                 sheet = sheet.less(part.row, part.corner, part.paint)
             sheet = sheet.without(row, pixel, self._tried)
             parts += present
-        return Objects.join(parts).moved(-self.margin)
+        return self._seen_again(sheet, Objects.join(parts)).moved(-self.margin)
+
+    def _seen_again(self, sheet: Sheet, found: Objects) -> Objects:
+        """Objects whose neighbours have changed since they were found, in turns.
+
+        One that is not present any more is left out.
+        """
+        present = torch.ones(len(found), dtype=torch.bool, device=found.row.device)
+        middle = found.window[:, :2].cpu().numpy().astype(float)
+        for numbers in turns(middle, NEIGHBOURS * self.config.side):
+            at = torch.from_numpy(numbers).to(found.row.device)
+            for some in at.split(AT_ONCE):
+                old = found[some]
+                sheet = sheet.less(old.row, old.corner, -old.paint)
+                new = self._at(sheet, old.row, self._place(old))
+                found, present[some] = found.put(some, new), new.logit > 0
+                new = new[new.logit > 0]
+                sheet = sheet.less(new.row, new.corner, new.paint)
+        return found[present]
+
+    def _place(self, objects: Objects) -> Tensor:
+        """The pixels (y, x) from which objects were found, shape (T, 2)."""
+        centre = objects.window[:, :2] - self.config.side * objects.where[:, 1:]
+        return (centre - 0.5).round().long().flip(-1)
 
     def infer(
         self, image: Float[Tensor, "batch 1 height width"], *, sample: bool = False
@@ -238,7 +271,8 @@ class WholeAIR(Model[WholeConfig]):
     def _locate(self, sheet: Sheet, row: Tensor, around: Tensor) -> tuple[Tensor, Normal]:
         """Presence logits (T,) and posterior over where (T, 3), from glances (T, 3) at places."""
         size, region = self.config.glimpse, self.config.region
-        parts = (_piece(part, row, around, region) for part in (sheet.left, sheet.image))
+        known = sheet.inside.to(sheet.image.dtype)
+        parts = (_piece(part, row, around, region) for part in (sheet.left, sheet.image, known))
         glance = torch.cat([view.glimpse(at, size, patch) for view, at, patch in parts], 1)
         logit, loc, std = self.attend(glance.flatten(1)).split([1, WHERE, WHERE], -1)
         return logit[:, 0], normal(loc, spread(std))

@@ -37,7 +37,7 @@ class WholeConfig(ModelConfig):
     """Dimensions of an object's appearance code; more can describe two objects as one."""
     hidden: Annotated[int, *within(1, 16_384)] = 192
     """Units of each hidden layer."""
-    evidence: Annotated[float, *within(1, 1e6)] = 175.0
+    evidence: Annotated[float, *within(1, 1e6)] = 300.0
     """What explaining an object is to gain, in nats; it decides sigma where that is not given."""
     sigma: Annotated[float | None, *within(LEAST_SIGMA, MOST_SIGMA)] = None
     """Standard deviation of a pixel around the canvas; left out, pictures and evidence decide."""
@@ -93,6 +93,13 @@ class WholeConfig(ModelConfig):
             found.append(f"--object-size {now.object_size:g}: estimated; give it if it is wrong")
         if before.contrast.polarity is None:
             found.append(f"--model.contrast.polarity {now.polarity}: as most of the contrast is")
+        if before.contrast.sizes is None and now.sizes and now.sizes[1]:
+            usual, differ = now.sizes
+            found.append(
+                f"--model.contrast.sizes {usual:g} {differ:g}: things differ in size by about "
+                f"{100 * differ:.0f} % between pictures, and each picture is scaled by its own; "
+                f"give {usual:g} 0 to scale all alike"
+            )
         if before.sigma is None:
             nats = f"an object then gives about {self.evidence:g} nats"
             found.append(f"--model.sigma {self.sigma}: {nats}")

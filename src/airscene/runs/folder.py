@@ -8,12 +8,14 @@ import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import filelock
 
 from airscene.config import Config
+from airscene.data.contrast import Contrast
 from airscene.errors import UserError
 from airscene.files import sweep, writing
 from airscene.report import FIGURES
@@ -38,8 +40,7 @@ OWN = (
 """Patterns of all files that a run writes, relative to its folder. Nothing else is ever removed."""
 
 CANVAS_FIELDS = ("model.channels", "model.height", "model.width")
-CONTRAST_FIELDS = ("object_size", "polarity", "white")
-FITTED_FIELDS = ("model.sigma", *(f"model.contrast.{name}" for name in CONTRAST_FIELDS))
+FITTED_FIELDS = ("model.sigma", *(f"model.contrast.{field.name}" for field in fields(Contrast)))
 """What pictures settle where it is left out."""
 
 
