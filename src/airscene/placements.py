@@ -4,7 +4,7 @@ import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -13,8 +13,7 @@ from torch import Tensor
 
 from airscene.data import Scenes, UserImages
 from airscene.errors import UserError
-from airscene.models.rendered import Rendered
-from airscene.models.tabletop import Tabletop
+from airscene.models.arrangement import Arrangement
 from airscene.painters.base import yaw_error
 from airscene.painters.raycast import axes
 from airscene.painters.world import World
@@ -49,8 +48,32 @@ class Placements:
         return (self.kind >= 0).sum(1)
 
 
+@runtime_checkable
+class Finder(Protocol):
+    """What finds arrangements in pictures of a world.
+
+    Attributes:
+        config: decides how many pictures are inferred at a time.
+        world: kinds and the usual camera.
+    """
+
+    config: Any
+    world: World
+
+    @property
+    def device(self) -> torch.device:
+        """Where pictures are to be."""
+        ...
+
+    def places(
+        self, image: Float[Tensor, "batch 3 height width"]
+    ) -> tuple[Arrangement, Float[Tensor, "batch steps kinds"]]:
+        """What is inferred of each image, and the probability of each object's kinds."""
+        ...
+
+
 @torch.no_grad()
-def place(model: Rendered | Tabletop, images: Tensor) -> Placements:
+def place(model: Finder, images: Tensor) -> Placements:
     """Finds the objects in each image, at the posterior's mode or the best choice at each step.
 
     Args:

@@ -10,8 +10,9 @@ from PIL import Image
 from airscene.data import Scenes
 from airscene.experiments import learning, reproduce, scenes3d
 from airscene.experiments.direct_pose import climb
+from airscene.experiments.machine import commit
 from airscene.experiments.scenes3d import WAYS, Work, full_experiment
-from airscene.experiments.supervised_pose import SupervisedTask, supervise
+from airscene.experiments.supervised import SupervisedTask, supervise
 from airscene.models.rendered import Rendered, RenderedConfig
 from airscene.painters.world import BLOCKS
 from airscene.placements import Placements, by_repeats
@@ -22,6 +23,7 @@ def test_it_fills_its_folder_and_goes_on_without_computing_again(out, monkeypatc
     printed = reproduce("scenes3d", out, None, None, quick=True)
     results = json.loads((out / "results.json").read_text(), parse_constant=pytest.fail)
     assert results["one_object"].keys() == {*WAYS, "labels"}
+    assert {run["commit"] for run in results["table_top"]} == {commit()}
     assert len(results["table_top"]) == 1 and 0 <= results["direct"]["success_of_a_start"] <= 1
     text = (out / "tables.md").read_text()
     assert "Smoke test" in text and all(way in text for way in WAYS)
@@ -41,7 +43,7 @@ def test_the_recipe_is_the_preset_and_every_piece_has_a_place_of_its_own(out):
     model = work.learned(scenes3d.RECIPE, 0).config.model
     assert model == PRESETS["object3d"].model
     paths = [job.path for job in work.jobs]
-    assert len({*paths}) == len(paths) == 5 + 3 + 5 + 1 + 2 * 2
+    assert len({*paths}) == len(paths) == 5 + 3 + 2 + 1 + 1 + 2
 
 
 def test_direct_optimisation_climbs_to_a_pose_that_is_near():

@@ -40,6 +40,20 @@ def test_objects_are_apart_and_the_camera_sways():
     )
 
 
+def test_without_repeats_kinds_differ_and_each_order_of_them_is_as_probable():
+    world = replace(BLOCKS, repeats=False)
+    drawn = draw_arrangements(world, 30_000, torch.Generator().manual_seed(0))
+    shares = drawn.number.bincount() / 30_000
+    torch.testing.assert_close(shares, torch.full((4,), 0.25), atol=0.01, rtol=0)
+    full = drawn.kind[drawn.number == 3]
+    assert (full.sort(1).values == torch.arange(3)).all()
+    orders = (full @ torch.tensor([9, 3, 1])).unique(return_counts=True)[1] / len(full)
+    torch.testing.assert_close(orders, torch.full((6,), 1 / 6), atol=0.015, rtol=0)
+    density = log_prior(drawn, world) - log_prior(drawn, BLOCKS)  # of kinds alone
+    ways = torch.tensor([1, 3 / 3, 9 / 6, 27 / 6]).log()
+    torch.testing.assert_close(density, ways[drawn.number], atol=1e-4, rtol=0)
+
+
 def test_the_density_of_a_place_integrates_to_one_and_has_no_hole_far_away():
     x = torch.linspace(-1.5, 1.5, 3001, dtype=torch.float64)
     assert torch.trapezoid(_log_place(x).exp(), x).item() == pytest.approx(1, abs=1e-6)

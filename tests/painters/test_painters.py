@@ -18,10 +18,11 @@ from airscene.errors import UserError
 from airscene.painters import mujoco as drawing_module
 from airscene.painters.base import OneByOne, as_tensors
 from airscene.painters.by_name import PAINTERS, MuJoCoPainter
+from airscene.painters.crockery import Mesh
 from airscene.painters.mujoco import MuJoCoRenderer
 from airscene.painters.pool import RenderPool
 from airscene.painters.raycast import RayCaster
-from airscene.painters.world import ONE_OBJECT, Camera, Scene, SceneObject
+from airscene.painters.world import CROCKERY, ONE_OBJECT, Camera, Scene, SceneObject
 
 
 def alone(kind: int, pose, world=ONE_OBJECT):
@@ -177,6 +178,14 @@ def test_a_picture_of_one_colour_is_refused(drawing):
     away = replace(black, camera=Camera(distance=900.0))
     with pytest.raises(UserError, match="picture of one colour"):
         MuJoCoRenderer(away)
+
+
+def test_a_mesh_without_volume_is_told_in_one_line(drawing, monkeypatch):
+    flat = Mesh(np.eye(3), np.array([[0, 1, 2]]))
+    monkeypatch.setattr(drawing_module, "mesh_of", lambda shape: flat)
+    with pytest.raises(UserError, match=r"does not load the world.*mug.*mend the mesh") as caught:
+        MuJoCoRenderer(CROCKERY)
+    assert "\n" not in str(caught.value)
 
 
 def test_render_processes_need_no_torch():

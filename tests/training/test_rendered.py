@@ -157,9 +157,11 @@ def test_dreams_are_fitted_as_the_prior_says(objective, image):
 
 def test_training_dreams_first_then_wakes_while_sigma_falls_then_climbs_the_bound(objective):
     objective.model.config = replace(objective.model.config, dream=0.25, wake=0.25)
-    training = replace(objective.config.training, sigma_factor=((0.0, 10.0), (1.0, 1.0)))
+    factor = ((0.0, 10.0), (1.0, 1.0))
+    training = replace(objective.config.training, sigma_factor=factor, iterations=101)
     objective.config = replace(objective.config, training=training)
-    parts = {0.0: "dream", 0.24: "dream", 0.25: "wake", 0.49: "wake", 0.5: "bound", 1.0: "bound"}
+    parts = {0.0: "dream", 0.24: "dream", 0.25: "wake", 0.49: "wake"}
+    parts |= {0.5: "bound", 0.51: "dream", 0.52: "bound", 1.0: "bound"}
     for progress, part in parts.items():
         scheduled = objective.schedule(progress)
         assert objective.part == part

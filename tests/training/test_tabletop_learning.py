@@ -2,10 +2,13 @@
 
 from dataclasses import replace
 
+import pytest
 import torch
 
 from airscene.evaluation import objects
 from airscene.kinds import make_objective
+from airscene.models.arrangement import draw_arrangements
+from airscene.models.tabletop_posterior import TabletopPosterior
 from airscene.presets import PRESETS
 from airscene.runs import TEST_SEED, composed, load_run, train_run
 from airscene.training.tabletop import TabletopObjective
@@ -56,3 +59,23 @@ def test_the_loss_is_that_of_dreams_and_not_of_the_images():
         torch.manual_seed(0)
         losses.append(objective(image, torch.zeros(4, 0))[0].item())
     assert losses[0] == losses[1]
+
+
+def test_the_last_part_may_fit_what_explains_the_images():
+    """By importance: of two samples, the one that is the truth takes all of the weight."""
+    model = replace(BRIEF.model, wake=0.25, particles=2)
+    objective = make_objective(replace(BRIEF, model=model))
+    assert isinstance(objective, TabletopObjective)
+    torch.manual_seed(0)
+    truth = draw_arrangements(objective.model.world, 3)
+    posterior = objective.model(objective.model.painter(*truth))
+    cells = posterior.cells_of(truth)
+    draws = iter([(truth, cells, None), posterior.draw()])
+    objective.schedule(0.74)
+    assert not objective.waking
+    objective.schedule(0.75)
+    assert objective.waking
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TabletopPosterior, "draw", lambda self: next(draws))
+        loss, _ = objective(objective.model.painter(*truth), torch.zeros(3, 0))
+    torch.testing.assert_close(loss, -posterior.log_prob(truth, cells).mean())

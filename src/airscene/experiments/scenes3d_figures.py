@@ -16,7 +16,7 @@ from airscene import figures, figures_3d
 from airscene.data import Scenes
 from airscene.experiments.direct_pose import found
 from airscene.experiments.pieces import read_piece
-from airscene.experiments.supervised_pose import load_supervised
+from airscene.experiments.supervised import load_supervised
 from airscene.files import write_whole
 from airscene.findings import of_rendered
 from airscene.models.arrangement import Arrangement
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 SHOWN = 8  # scenes of a figure
 FRAMES, SECONDS = 36, 0.12  # of the animation: how many, and how long each
+TOLD = "with repeats"  # what the network with labels was told, of which pictures are shown
 LARGE = (192, 192)  # pixels of a frame
 
 
@@ -45,6 +46,8 @@ def write(work: Work, out: Path) -> Iterator[Path]:
     model = cast(Tabletop, run.model)
     shown = of_rendered(model, scenes)["tables"]
     yield write_whole(out / "table-top.png", figures_3d.tables(shown).savefig)
+    rows = {name: pictures.numpy() for name, pictures in _repeated(work, model, scenes).items()}
+    yield write_whole(out / "repeats.png", figures_3d.picture_rows(rows).savefig)
     where = run.place(scenes.pixels())
     names = [kind.name for kind in where.world.kinds]
     maps = figures_3d.place_heatmaps(where.pose[..., :2].numpy(), where.kind.numpy(), names)
@@ -70,6 +73,16 @@ def _one_object(work: Work, model: Rendered, scenes: Scenes) -> dict[str, np.nda
         "direct\noptimisation": direct,
     }
     return {name: pictures.numpy() for name, pictures in rows.items()}
+
+
+def _repeated(work: Work, model: Tabletop, scenes: Scenes) -> dict[str, Tensor]:
+    """Scenes with the most objects of one kind, and what was found without labels and with them."""
+    assert scenes.labels is not None
+    alike = (scenes.labels[:, :, None] == scenes.labels[:, None]) & (scenes.labels >= 0)[:, None]
+    few = scenes[alike.sum((1, 2)).argsort(descending=True, stable=True)[:SHOWN]].pixels()
+    told = load_supervised(work.told(TOLD, 0))
+    rows = {"unsupervised": model, "with labels": told}
+    return {"scenes": few} | {name: network.reconstruct(few) for name, network in rows.items()}
 
 
 def turning(model: Tabletop, scene: Arrangement) -> list[Image.Image]:

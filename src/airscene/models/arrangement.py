@@ -1,15 +1,16 @@
 """Arrangements: what lies on a table and from where it is seen; and their prior.
 
-The prior: the number n of objects is uniform from 0 to N; kinds and yaws are uniform; positions are
-uniform on the table, with a soft border, and apart from each other: a pair at the distance d is
-drawn with a probability in proportion to sigmoid((d - APART) / SOFT). The camera's azimuth and
-elevation are normal around those of the world. The azimuth stays well within an eighth of a turn,
-because a square table looks the same four times in a turn.
+The prior: the number n of objects is uniform from 0 to N; yaws are uniform; kinds are uniform, or
+uniform among those of no other object where none is to be repeated. Positions are uniform on the
+table, with a soft border, and apart from each other: a pair at the distance d is drawn with a
+probability in proportion to sigmoid((d - APART) / SOFT). The camera's azimuth and elevation are
+normal around those of the world. The azimuth stays well within an eighth of a turn, because a
+square table looks the same four times in a turn.
 """
 
 import math
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -61,7 +62,7 @@ def draw_arrangements(
     """
     shape, options = (number, world.objects), {"generator": generator, "device": device}
     count = torch.randint(world.objects + 1, (number, 1), **options)
-    kind = torch.randint(len(world.kinds), shape, **options)
+    kind = _draw_kinds(world, number, options)
     present = torch.arange(world.objects, device=device) < count
     yaw = (2 * torch.rand(*shape, 1, **options) - 1) * math.pi
     position = _draw_positions(present, generator)
@@ -119,8 +120,9 @@ def log_prior(scenes: Arrangement, world: World) -> Float[Tensor, "batch"]:
     An arrangement is a sequence: its objects in another order are another one, as probable.
     """
     present = scenes.kind >= 0
-    place = _log_place(scenes.pose[..., :2]).sum(-1) - math.log(2 * math.pi * len(world.kinds))
-    constant = place.new_tensor(log_constants(world.objects))[scenes.number]
+    place = _log_place(scenes.pose[..., :2]).sum(-1) - math.log(2 * math.pi)
+    apart = place.new_tensor(log_constants(world.objects))
+    constant = (apart + place.new_tensor(_log_choices(world)))[scenes.number]
     usual = scenes.camera.new_tensor(world.camera.numbers[:2])
     view = normal(usual, usual.new_tensor(SWAY)).log_prob(scenes.camera[..., :2]).sum(-1)
     items = (place * present).sum(-1) + _log_apart(scenes.pose[..., :2], present) - constant
@@ -135,6 +137,22 @@ def log_constants(objects: int) -> tuple[float, ...]:
     number = torch.arange(objects)
     taken = [_log_apart(place, (number < n).expand(DRAWS, -1)) for n in range(objects + 1)]
     return tuple(float(some.exp().mean().log()) for some in taken)
+
+
+def _draw_kinds(world: World, number: int, options: dict[str, Any]) -> Tensor:
+    """A kind for each of N places, shape (M, N), as if all were taken."""
+    kinds = len(world.kinds)
+    if world.repeats:
+        return torch.randint(kinds, (number, world.objects), **options)
+    return torch.rand(number, kinds, **options).argsort(1)[:, : world.objects]
+
+
+def _log_choices(world: World) -> list[float]:
+    """The logarithm of in how many ways 0 to N objects, in order, can have kinds."""
+    kinds, numbers = len(world.kinds), range(world.objects + 1)
+    if world.repeats:
+        return [n * math.log(kinds) for n in numbers]
+    return [math.log(math.perm(kinds, n)) for n in numbers]
 
 
 def _draw_positions(present: Tensor, generator: torch.Generator | None) -> Tensor:

@@ -1,8 +1,9 @@
 """The network that infers one object of a 3D scene from a picture.
 
 It reads what the picture has and the empty table has not. A first look at the whole picture gives
-the kind and a rough position; a second one at a crop around that position gives the exact position
-and the yaw.
+the kind and a rough position. A second one at a crop around that position gives the exact position
+and the yaw; it is told the rough position, because an object beside the middle is seen from another
+side.
 """
 
 import math
@@ -23,7 +24,8 @@ GLIMPSE = 16  # pixels of a crop along a side
 CROP = 1.2  # side of a crop in the world's unit, which holds an object with some room
 GAIN = 3.0  # of the difference between a picture and the empty table
 PARTS = 8  # components of the yaw's mixture
-FINE = 0.3  # how far the second look moves a position, in u, at an output of 1
+FINE = 0.2  # how far the second look moves a position at most, in u at the middle
+STEEPEST = 10.0  # a length at the border is so many times as long in u as at the middle, at most
 NARROWEST, WIDEST = 0.03, 0.4  # spreads of a component of the yaw, in radians
 START, LEAST = 0.2, 0.004  # standard deviation of u at the start, and at least
 
@@ -57,7 +59,7 @@ class PoseNetwork(nn.Module):
             nn.Flatten(),
         )
         outputs = self.kinds * (4 + 3 * PARTS)
-        self.detail = calm(MLP((second * (GLIMPSE // 2) ** 2, hidden, outputs)))
+        self.detail = calm(MLP((second * (GLIMPSE // 2) ** 2 + 2, hidden, outputs)))
 
     def forward(self, news: Float[Tensor, "batch 3 height width"]) -> PosePosterior:
         """The posterior of each image.
@@ -67,14 +69,17 @@ class PoseNetwork(nn.Module):
         """
         news = GAIN * news
         kinds, rough, width = self.whole(self._look(news)).split([self.kinds, 2, 2], -1)
-        window = window_of(REACH * rough.detach().tanh(), self.world)
-        fine = self.detail(self.glimpse(crop(news, window, GLIMPSE)))
+        place = rough.detach().tanh()
+        seen = self.glimpse(crop(news, window_of(REACH * place, self.world), GLIMPSE))
+        fine = self.detail(torch.cat([seen, place], -1))
         fine = fine.unflatten(-1, (self.kinds, 4 + 3 * PARTS))  # (B, K, 4 + 3 C)
         move, narrow, weights, turns, spreads = fine.split([2, 2, PARTS, PARTS, PARTS], -1)
         around = torch.arange(PARTS, device=fine.device) * (TURN / PARTS)
+        # A look that could move a position far would let crops lie beside their objects.
+        most = FINE / (1 - place.square()).clamp(min=1 / STEEPEST)[:, None]
         return PosePosterior(
             kinds=kinds.log_softmax(-1),
-            loc=rough[:, None] + FINE * move,
+            loc=rough[:, None] + most * move.tanh(),
             std=START / math.log(2) * spread(narrow + width[:, None]) + LEAST,
             weights=weights.log_softmax(-1),
             turns=around + turns,

@@ -23,13 +23,12 @@ from airscene.models.arrangement import Arrangement, draw_one
 from airscene.models.base import FLOAT, Model
 from airscene.models.pose import PosePosterior, log_prior, pose_of
 from airscene.models.pose_network import GLIMPSE, WIDTHS, PoseNetwork
-from airscene.models.renderer import RendererConfig
+from airscene.models.renderer import WITHOUT_WAKE, RendererConfig, log_pixels
 from airscene.painters.by_name import PAINTERS
 from airscene.painters.differences import differentiable
 from airscene.painters.world import ONE_OBJECT, World
 from airscene.ranges import Range, check_ranges, in_turn, within
 
-WITHOUT_WAKE = "reweighted wake-sleep takes no part; raise --model.wake or leave it out"
 WITHOUT_BOUND = "the bound takes no part; lower --model.dream and --model.wake or leave it out"
 
 
@@ -51,8 +50,9 @@ class RenderedConfig(RendererConfig):
     """Standard deviation of a pixel around the picture, images lying in [0, 1]."""
     hidden: Annotated[int, *within(1, 16_384)] = 200
     """Units of the hidden layers."""
-    dream: Annotated[float, *within(0, 1)] = 0.75
-    """Share of training, its first part, on scenes from the prior, which the painter draws."""
+    dream: Annotated[float, *within(0, 1)] = 0.7
+    """Share of training, its first part, on scenes from the prior, which the painter draws; above
+    0, every other step of the bound is also one of these."""
     wake: Annotated[float, *within(0, 1)] = 0.0
     """Share of training, its next part, by reweighted wake-sleep; the bound takes the rest."""
     dreams: Annotated[int, *within(1, 1000)] = 4
@@ -230,9 +230,7 @@ class Rendered(Model[RenderedConfig]):
     ) -> Float[Tensor, "*samples batch"]:
         """Log p(x | kind, pose) in nats, with the Gaussian's constant, shape (*, B)."""
         drawn = self.painter(kind.reshape(-1, 1), pose.reshape(-1, 1, 3))
-        error = (drawn.view(*kind.shape, *image.shape[1:]) - image).square().sum((-1, -2, -3))
-        constant = image[0].numel() * (self.sigma.log() + math.log(2 * math.pi) / 2)
-        return -error / (2 * self.sigma**2) - constant
+        return log_pixels(image, drawn.view(*kind.shape, *image.shape[1:]), self.sigma)
 
     def differentiable_log_pixels(
         self,

@@ -1,5 +1,6 @@
-"""What configurations of models have in common whose decoder is a renderer that is given."""
+"""What models have in common whose decoder is a renderer that is given."""
 
+import math
 from dataclasses import dataclass
 from typing import cast
 
@@ -8,6 +9,8 @@ from torch import Tensor
 
 from airscene.errors import UserError
 from airscene.models.base import ModelConfig
+
+WITHOUT_WAKE = "reweighted wake-sleep takes no part; raise --model.wake or leave it out"
 
 
 @dataclass(frozen=True)
@@ -24,3 +27,20 @@ class RendererConfig(ModelConfig):
     def size_field(self) -> str:
         """See `ModelConfig.size_field`."""
         return "hidden"
+
+
+def log_pixels(
+    image: Float[Tensor, "batch channels height width"],
+    drawn: Float[Tensor, "*samples batch channels height width"],
+    sigma: Float[Tensor, ""],
+) -> Float[Tensor, "*samples batch"]:
+    """Log N(image; drawn, σ²) in nats, summed over channels and pixels, shape (*, B).
+
+    Args:
+        image: images, shape (B, C, H, W).
+        drawn: pictures that may explain each of them, shape (*, B, C, H, W).
+        sigma: σ, the standard deviation of a pixel.
+    """
+    error = (drawn - image).square().sum((-1, -2, -3))
+    constant = image[0].numel() * (sigma.log() + math.log(2 * math.pi) / 2)
+    return -error / (2 * sigma**2) - constant

@@ -9,7 +9,7 @@ Inference: a network gives the camera, and then the objects, step by step until 
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Annotated, Literal
@@ -21,7 +21,7 @@ from torch import Tensor
 from airscene.errors import UserError
 from airscene.models.arrangement import Arrangement, draw_arrangements, draw_settled, log_prior
 from airscene.models.base import FLOAT, Model
-from airscene.models.renderer import RendererConfig
+from airscene.models.renderer import WITHOUT_WAKE, RendererConfig, log_pixels
 from airscene.models.tabletop_network import GLIMPSE, STRIDE, WIDTHS, TabletopNetwork
 from airscene.models.tabletop_posterior import TabletopPosterior
 from airscene.painters.by_name import PAINTERS
@@ -49,12 +49,18 @@ class TabletopConfig(RendererConfig):
     """What draws scenes: MuJoCo, or a ray caster in PyTorch, which knows no meshes."""
     settled: bool = False
     """Let the objects of the scenes of a run fall and come to rest, by MuJoCo's simulation."""
+    repeats: bool = True
+    """Let a scene have several objects of one kind."""
     sigma: Annotated[float, *within(1e-3, 1e3)] = 0.1
     """Standard deviation of a pixel around the picture, images lying in [0, 1]."""
     hidden: Annotated[int, *within(1, 16_384)] = 200
     """Units of the hidden layers."""
     dreams: Annotated[int, *within(1, 1000)] = 1
     """Scenes from the prior that are learned from in a step, for each image of the batch."""
+    wake: Annotated[float, *within(0, 1)] = 0.0
+    """Share of training, its last part, by reweighted wake-sleep on the images of the data."""
+    particles: Annotated[int, *within(2, 1000)] = 8
+    """Samples of an image in reweighted wake-sleep."""
 
     def __post_init__(self):
         check_ranges(self, "--model.")
@@ -63,11 +69,18 @@ class TabletopConfig(RendererConfig):
                 "--model.objects crockery are meshes, which the ray caster does not draw; give "
                 "--model.painter mujoco or --model.objects blocks"
             )
+        if not self.repeats and self.steps > (kinds := len(WORLDS[self.objects].kinds)):
+            raise UserError(
+                f"--model.steps {self.steps} is more than the {kinds} kinds; lower it or leave out "
+                f"--model.no-repeats"
+            )
 
     @property
     def world(self) -> World:
         """What all scenes have in common."""
-        return replace(WORLDS[self.objects], objects=self.steps, size=(self.height, self.width))
+        size = self.height, self.width
+        own = WORLDS[self.objects]
+        return replace(own, objects=self.steps, repeats=self.repeats, size=size)
 
     @property
     def draw(self) -> Callable[..., Arrangement]:
@@ -80,7 +93,15 @@ class TabletopConfig(RendererConfig):
         pixels, (first, second) = self.height * self.width, WIDTHS
         features = 2 * first * pixels // 4 + 10 * second * pixels // STRIDE**2
         closer = self.steps * (2 * 32 * GLIMPSE**2 + 10 * self.hidden)
-        return self.dreams * FLOAT * (features + closer + 30 * self.channels * pixels)
+        seen = FLOAT * (features + closer + 30 * self.channels * pixels)
+        woken = self.particles * FLOAT * (closer + 4 * self.channels * pixels) if self.wake else 0
+        return self.dreams * seen + woken
+
+    def idle(self) -> Mapping[str, str]:
+        """See `ModelConfig.idle`."""
+        without_dreams = "dreams take no part; lower --model.wake or leave it out"
+        parts = {"particles": (self.wake, WITHOUT_WAKE), "dreams": (self.wake < 1, without_dreams)}
+        return {name: reason for name, (share, reason) in parts.items() if not share}
 
     def pass_bytes(self, steps: int) -> int:
         """See `ModelConfig.pass_bytes`: a picture with all objects, as the ray caster draws it."""
@@ -99,12 +120,14 @@ class Tabletop(Model[TabletopConfig]):
         sigma: σ of a pixel.
     """
 
+    sigma: Tensor
+
     def __init__(self, config: TabletopConfig):
         super().__init__()
         self.config, self.world = config, config.world
         self.painter = PAINTERS[config.painter](self.world)
         self.network = TabletopNetwork(self.world, config.hidden)
-        self.sigma = config.sigma
+        self.register_buffer("sigma", torch.tensor(config.sigma), persistent=False)
 
     def forward(self, image: Float[Tensor, "batch 3 height width"]) -> TabletopPosterior:
         """The posterior of each image."""
@@ -163,13 +186,23 @@ class Tabletop(Model[TabletopConfig]):
         self, image: Float[Tensor, "batch 3 height width"], scenes: Arrangement
     ) -> Float[Tensor, "batch"]:
         """Log p(x | arrangement) in nats, with the Gaussian's constant, shape (B,)."""
-        error = (self.painter(*scenes) - image).square().sum((-1, -2, -3))
-        constant = image[0].numel() * (math.log(self.sigma) + math.log(2 * math.pi) / 2)
-        return -error / (2 * self.sigma**2) - constant
+        return log_pixels(image, self.painter(*scenes), self.sigma)
 
     def _log_weight(self, image: Tensor, posterior: TabletopPosterior) -> Tensor:
-        """Log p(x, z) - log q(z | x) of a sample z: an arrangement and the cells it came from."""
-        scenes, cells, _ = posterior.draw()
+        """`log_weight` of a sample."""
+        return self.log_weight(image, posterior, *posterior.draw()[:2])
+
+    def log_weight(
+        self,
+        image: Float[Tensor, "batch 3 height width"],
+        posterior: TabletopPosterior,
+        scenes: Arrangement,
+        cells: Int[Tensor, "batch steps"],
+    ) -> Float[Tensor, "batch"]:
+        """Log p(x, z) - log q(z | x) in nats, shape (B,), of z: an arrangement and its cells.
+
+        The cells' part of p is `TabletopPosterior.log_cells`.
+        """
         joint = self.log_pixels(image, scenes) + log_prior(scenes, self.world)
         joint = joint + posterior.log_cells(scenes, cells)
         return joint - posterior.log_prob(scenes, cells)

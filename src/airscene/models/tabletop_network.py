@@ -79,21 +79,31 @@ class TabletopNetwork(nn.Module):
     def forward(self, image: Float[Tensor, "batch 3 height width"]) -> Look:
         """The first look at images in [0, 1], shape (B, 3, H, W)."""
         news = GAIN * (image - MEAN)
-        features = self.edges(news)
-        places = self.middles(image) / (STRIDE * max(self.rows, self.columns)) - 0.5  # (C, 2)
-        where = places.mT.unflatten(1, (self.rows, self.columns)).expand(len(image), -1, -1, -1)
-        for part in self.parts:
-            features = features + F.elu(part(torch.cat([features, where], 1)))
+        features = self.features(news)
         heat, *moves = self.map(features).flatten(2).unbind(1)
-        raw, width = self.view(F.elu(self.squeeze(features)).flatten(1)).chunk(2, -1)
-        usual, sway = raw.new_tensor(self.world.camera.numbers[:2]), raw.new_tensor(SWAY)
+        loc, std = self.camera(features)
         return Look(
             news=news,
             heat=heat - math.log(heat.shape[1]),
             rough=self.middles(image) + STRIDE * torch.stack(moves, -1),
-            loc=usual + sway * raw,
-            std=sway * spread(width) + LEAST_SWAY,
+            loc=loc,
+            std=std,
         )
+
+    def features(self, news: Float[Tensor, "batch 3 height width"]) -> Tensor:
+        """What is seen in each cell, shape (B, F, rows, columns)."""
+        features = self.edges(news)
+        places = self.middles(news) / (STRIDE * max(self.rows, self.columns)) - 0.5  # (C, 2)
+        where = places.mT.unflatten(1, (self.rows, self.columns)).expand(len(news), -1, -1, -1)
+        for part in self.parts:
+            features = features + F.elu(part(torch.cat([features, where], 1)))
+        return features
+
+    def camera(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation of azimuth and elevation, each of shape (B, 2)."""
+        raw, width = self.view(F.elu(self.squeeze(features)).flatten(1)).chunk(2, -1)
+        usual, sway = raw.new_tensor(self.world.camera.numbers[:2]), raw.new_tensor(SWAY)
+        return usual + sway * raw, sway * spread(width) + LEAST_SWAY
 
     def closer(
         self,
@@ -113,8 +123,19 @@ class TabletopNetwork(nn.Module):
             cell: its cell, shape (R,).
             camera: that of the picture, shape (R, 3).
         """
-        rough, middle = look.rough[row, cell], self.middles(look.news)[cell]
-        seen = crop(look.news[row], self.window_of(rough.detach(), camera), GLIMPSE)
+        middle = self.middles(look.news)[cell]
+        return self.around(look.news[row], look.rough[row, cell], middle, camera)
+
+    def around(self, news: Tensor, rough: Tensor, middle: Tensor, camera: Tensor) -> PosePosterior:
+        """The posterior of an object seen around a place, whose u counts from another place.
+
+        Args:
+            news: pictures as in `Look`, shape (R, 3, H, W).
+            rough: column and row in pixels around which to look, shape (R, 2).
+            middle: where u is zero, in pixels, shape (R, 2).
+            camera: shape (R, 3).
+        """
+        seen = crop(news, self.window_of(rough.detach(), camera), GLIMPSE)
         place = rough.detach() / self.world.size[0] - 0.5
         fine = self.detail(torch.cat([self.glimpse(seen), place], -1))
         fine = fine.unflatten(-1, (self.kinds, 5 + 3 * PARTS))  # (R, K, 5 + 3 C)

@@ -61,7 +61,7 @@ class MuJoCoRenderer:
     def __init__(self, world: World):
         self.world = world
         self._mujoco = mujoco = load_mujoco()
-        self._model = mujoco.MjModel.from_xml_string(description(world))
+        self._model = load_model(mujoco, description(world))
         paint_textures(self._model, world)
         self._data = mujoco.MjData(self._model)
         mujoco.mj_forward(self._model, self._data)
@@ -156,6 +156,21 @@ class MuJoCoRenderer:
                 "MuJoCo draws a picture of one colour; let the camera see the table, or draw with "
                 "another library: MUJOCO_GL=osmesa or MUJOCO_GL=egl"
             )
+
+
+def load_model(mujoco: ModuleType, text: str) -> Any:
+    """A model in MuJoCo's format.
+
+    Raises:
+        UserError: MuJoCo does not load it, such as a mesh without volume.
+    """
+    try:
+        return mujoco.MjModel.from_xml_string(text)
+    except ValueError as error:
+        reason = " ".join(str(error).split())
+        raise UserError(
+            f"MuJoCo does not load the world ({reason}); mend the mesh or the size of that kind"
+        ) from error
 
 
 def description(world: World) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from airscene.painters.mujoco import THICKNESS, load_mujoco, mesh_asset, surface
+from airscene.painters.mujoco import THICKNESS, load_model, load_mujoco, mesh_asset, surface
 from airscene.painters.world import World
 
 STEP, STEPS = 0.004, 250  # of the simulation: seconds, and how many
@@ -73,10 +73,11 @@ def _model(world: World, kinds: tuple[int, ...]) -> Any:
         f'<body><freejoint/><geom {surface(world.kinds[k])} density="500"/></body>' for k in kinds
     )
     assets = "".join(map(mesh_asset, world.kinds))
-    return load_mujoco().MjModel.from_xml_string(
+    return load_model(
+        load_mujoco(),
         f"""<mujoco><option timestep="{STEP}"/><asset>{assets}</asset><worldbody>
         <geom type="box" size="{half} {half} {THICKNESS}" pos="0 0 {-THICKNESS}"/>{bodies}
-        </worldbody></mujoco>"""
+        </worldbody></mujoco>""",
     )
 
 

@@ -125,13 +125,16 @@ class World:
     """All that scenes have in common.
 
     Raises:
-        UserError: there is no kind of object, or two have the same name.
+        UserError: there is no kind of object, two have the same name, or there are fewer kinds than
+            objects that must differ in kind.
     """
 
     kinds: tuple[ObjectKind, ...]
     """What can lie on the table."""
     objects: Annotated[int, *within(1, 100)] = 1
     """The most objects N of a scene."""
+    repeats: bool = True
+    """Whether a scene may have several objects of one kind."""
     size: Annotated[tuple[int, int], *within(4, 4096)] = (32, 32)
     """Height and width of pictures in pixels."""
     table: Table = Table()
@@ -147,6 +150,11 @@ class World:
         if not names or len({*names}) < len(names):
             raise UserError(
                 f"world: kinds {', '.join(names)}: name at least one, none of them twice"
+            )
+        if not self.repeats and self.objects > len(names):
+            raise UserError(
+                f"world: {self.objects} objects of {len(names)} kinds repeat a kind; lower the "
+                f"number of objects or allow repeats"
             )
 
     def number(self, kind: str) -> int:

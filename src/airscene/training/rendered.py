@@ -48,6 +48,8 @@ class Particles(NamedTuple):
 class RenderedObjective(Objective[Rendered]):
     """Dreams, then reweighted wake-sleep (Bornschein and Bengio 2015), then the bound.
 
+    Where dreams have a share, every other step of the last part is one more of them.
+
     Args:
         model: what is trained.
         config: its schedules.
@@ -66,9 +68,15 @@ class RenderedObjective(Objective[Rendered]):
         self.part = "bound"
         if progress < dream + wake or not self.model.config.climbs:
             self.part = "dream" if progress < dream or not wake else "wake"
+        elif dream and self._step(progress) % 2:
+            self.part = "dream"  # so that yaws stay as exact as dreams make them
         factor = value_at(self.config.training.sigma_factor, progress)
         self.model.widen(factor)
         return {"sigma": self.model.config.sigma * factor}
+
+    def _step(self, progress: float) -> int:
+        """Which step of training this is, from 0 on."""
+        return round(progress * max(1, self.config.training.iterations - 1))
 
     def forward(self, image: Tensor, noise: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """See `Objective.forward`; the noise is that of S samples, (B, S, 3)."""
