@@ -98,7 +98,7 @@ def test_pictures_are_scaled_alike_where_sizes_do_not_differ_or_are_not_known():
     assert alike.sizes is not None and alike.sizes[1] == 0
     pictures = [discs(240, diameter, 40) for diameter in (10, 20, 14, 16, 12, 18)]
     given = settle(Contrast(object_size=15.0, sizes=(15.0, 0.0)), pictures)
-    of_strokes = settle(Contrast(object_size=60.0), pictures)
+    of_strokes = settle(Contrast(object_size=30.0), pictures)
     for contrast in (given, of_strokes):
         assert [contrast.longer(picture) for picture in pictures] == [1] * 6
     unknown = settle(Contrast(object_size=15.0), pictures)

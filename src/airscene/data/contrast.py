@@ -29,6 +29,7 @@ from airscene.ranges import check_ranges, within
 
 SPAN = 12  # pixels that a thing spans at most, once it is prepared
 ALIKE = 1.0, 0.0  # lengths of things that are not known to differ between pictures
+AGREES = 1.5  # times an object's size, or that part of it, that the length of outlines may be
 MOST_LONGER = 2.0  # times as long as usual, or as short, that the things of a picture may be
 LEAST_SIZE = 4.0  # pixels that it must span
 BRIGHT = 0.998  # quantile of contrast over all pictures that becomes 1
@@ -185,7 +186,7 @@ def choose_polarity(pictures: Sequence[np.ndarray], span: float) -> Polarity:
 def _sizes(pictures: Sequence[np.ndarray], object_size: float) -> tuple[float, float]:
     """See `Contrast.sizes`; outlines of parts, such as strokes, tell nothing of whole objects."""
     usual, differ = lengths_of(pictures)
-    if not 1 / MOST_LONGER < usual / object_size < MOST_LONGER:
+    if not 1 / AGREES < usual / object_size < AGREES:
         return ALIKE
     return float(f"{usual:.3g}"), float(f"{differ:.3g}")
 

@@ -9,6 +9,7 @@ from torch import Tensor
 from airscene.data.contrast import Contrast
 from airscene.evidence import LEAST_SIGMA, MOST_SIGMA, choose_sigma
 from airscene.models.base import FLOAT, ModelConfig
+from airscene.models.detail import bounded
 from airscene.ranges import check_ranges, within
 
 WINDOW = 1.3  # expected side of a window, in objects
@@ -38,7 +39,8 @@ class WholeConfig(ModelConfig):
     hidden: Annotated[int, *within(1, 16_384)] = 192
     """Units of each hidden layer."""
     evidence: Annotated[float, *within(1, 1e6)] = 300.0
-    """What explaining an object is to gain, in nats; it decides sigma where that is not given."""
+    """What explaining an object is to gain, in nats, and less where codes cannot describe objects
+    well, such as digits; it decides sigma where that is not given."""
     sigma: Annotated[float | None, *within(LEAST_SIGMA, MOST_SIGMA)] = None
     """Standard deviation of a pixel around the canvas; left out, pictures and evidence decide."""
     contrast: Contrast = field(default_factory=Contrast)
@@ -83,7 +85,8 @@ class WholeConfig(ModelConfig):
         fitted = cast(WholeConfig, super().fitted(images))
         if self.sigma is not None:
             return fitted
-        return replace(fitted, sigma=choose_sigma(images, self.side, self.evidence))
+        evidence = bounded(self.evidence, images, self.side, self.what)
+        return replace(fitted, sigma=choose_sigma(images, self.side, evidence))
 
     def choices(self, given: ModelConfig) -> tuple[str, ...]:
         """See `ModelConfig.choices`."""
@@ -101,8 +104,10 @@ class WholeConfig(ModelConfig):
                 f"give {usual:g} 0 to scale all alike"
             )
         if before.sigma is None:
-            nats = f"an object then gives about {self.evidence:g} nats"
-            found.append(f"--model.sigma {self.sigma}: {nats}")
+            reason = (
+                f"an object then gives about {self.evidence:g} nats, or less if it is intricate"
+            )
+            found.append(f"--model.sigma {self.sigma}: {reason}")
         return tuple(found)
 
     def idle(self) -> dict[str, str]:
