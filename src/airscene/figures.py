@@ -778,6 +778,7 @@ def by_group(panels: Mapping[str, Mapping[str, Mapping[str, Sequence[float]]]]) 
             for at, shares in enumerate(some.values()):
                 axes.plot([at] * len(shares), shares, "o", color=colour, markersize=3)
         axes.set_xticks(range(len(groups)), groups)
+        axes.set_xlim(-0.3, len(groups) - 0.7)
         axes.set_xlabel(name, **STYLE["text"])
         axes.set_ylim(0, 1.02)
         axes.yaxis.set_major_formatter(PercentFormatter(1))

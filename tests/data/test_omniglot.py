@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from omniglot_archives import AWAY, BAR, POST, put_omniglot, some_characters
 
 from airscene.data import SceneConfig, load_composer
 from airscene.data.omniglot import SIDE, read_drawings
 from airscene.data.sources import omniglot
 from airscene.errors import UserError
+from omniglot_archives import AWAY, BAR, POST, put_omniglot, some_characters
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 SIZES = {"scale_mean": 1.1, "scale_std": 0.025, "size": 50.0, "overlap": "any"}

@@ -8,6 +8,7 @@ import torch
 from airscene.data import Scenes
 from airscene.errors import UserError
 from airscene.experiments import learning, omniglot, reproduce
+from airscene.experiments.learning import EvaluationConfig
 from airscene.experiments.omniglot import (
     OmniglotExperiment,
     carry_out,
@@ -73,11 +74,13 @@ def test_steps_that_follow_the_strokes_correlate_with_them(known_air):
     model = known_air(objects, logits)
     masks = torch.ones(8, 10, 10, dtype=torch.uint8)
     scenes = Scenes(model.image, count, masks=masks)
-    told = steps_and_strokes(model, scenes)
+    told = steps_and_strokes(model, scenes, EvaluationConfig(2, 4))
     assert told["spearman"] == pytest.approx(1)
     assert [row["steps"] for row in told["by_strokes"]] == [1, 2, 3]
     assert [row["characters"] for row in told["by_strokes"]] == [3, 3, 2]
-    alike = steps_and_strokes(known_air(objects, torch.full((8, 3), -9.0)), scenes)
+    alike = steps_and_strokes(
+        known_air(objects, torch.full((8, 3), -9.0)), scenes, EvaluationConfig(2, 4)
+    )
     assert np.isnan(alike["spearman"])
 
 

@@ -20,7 +20,7 @@ from airscene.config import Config
 from airscene.counts import presence_of
 from airscene.data import Scenes
 from airscene.detections import detect
-from airscene.evaluation import evaluate
+from airscene.evaluation import agreement, bound
 from airscene.experiments.learning import EvaluationConfig, LearningTask, learn, side_by_side
 from airscene.experiments.machine import best_device, provenance
 from airscene.experiments.omniglot_tables import summary, tables
@@ -35,8 +35,10 @@ from airscene.seeds import Purpose, global_stream
 from airscene.spatial import window_box
 
 PRESET = "preset"
+LEARNED = EvaluationConfig(1, 100)  # of a training itself; strokes are examined after it
 SOURCES = {"seen": "omniglot", "unseen": "omniglot-unseen"}
 """Where characters come from: alphabets that were learned from, by other drawers, and others."""
+BATCH = 256  # characters at a time
 DRAWN, GENERATED = 3, 40  # characters of each number of strokes in the figure; of the model's own
 
 
@@ -157,7 +159,7 @@ def learning_tasks(
         LearningTask(
             replace(config, seed=seed),
             out / name / f"seed-{seed}",
-            experiment.evaluation,
+            LEARNED,
             data_dir,
         )
         for seed in range(experiment.seeds)
@@ -171,8 +173,7 @@ def examine(task: ExamineTask) -> None:
     found = {}
     for sort, source in SOURCES.items():
         scenes = composed(from_source(run.config, source), "test", TEST_SEED, task.data_dir, True)
-        table = evaluate(run.model, scenes, task.evaluation.samples, task.evaluation.bound_scenes)
-        found[sort] = table | steps_and_strokes(cast(AIR, run.model), scenes)
+        found[sort] = steps_and_strokes(cast(AIR, run.model), scenes, task.evaluation)
     write_piece(task.path, found)
 
 
@@ -181,22 +182,25 @@ def from_source(config: Config, source: str) -> Config:
     return replace(config, scenes=replace(config.scenes, source=source))
 
 
-def steps_and_strokes(model: AIR, scenes: Scenes) -> dict[str, Any]:
-    """How the number of steps goes with that of strokes, and the bound of each.
+def steps_and_strokes(model: AIR, scenes: Scenes, evaluation: EvaluationConfig) -> dict[str, Any]:
+    """How a model's steps go with the strokes of characters, and its bounds.
 
     Args:
         model: a trained model.
         scenes: characters with their truth.
+        evaluation: importance samples and scenes of the tighter bound.
 
     Returns:
-        `spearman`, their rank correlation, NaN if all steps are alike; `by_strokes`, of each true
-        number of strokes the characters, the mean number of steps, and the mean ELBO in nats.
+        `spearman`, the rank correlation of the number of steps with that of strokes, NaN if all
+        steps are alike; `by_strokes`, of each true number of strokes the characters, the mean
+        number of steps, and the mean ELBO in nats; `bound`, the tighter bound; and the figures of
+        `airscene.evaluation.agreement`.
     """
-    assert scenes.count is not None and scenes.masks is not None
-    images = scenes.pixels()
-    steps = detect(model, images).count
-    with global_stream(Purpose.EVALUATION, 0), torch.no_grad():
-        bounds = torch.cat([model.elbo(x.to(model.device)).cpu() for x in images.split(256)])
+    assert scenes.count is not None
+    images, found = scenes.pixels(), detect(model, scenes.pixels())
+    with global_stream(Purpose.EVALUATION, 0):  # the same noise for every run
+        bounds = torch.cat([model.elbo(x.to(model.device)).cpu() for x in images.split(BATCH)])
+        tighter = bound(model, images[: evaluation.bound_scenes], evaluation.samples)
     rows = []
     for strokes in scenes.count.unique().tolist():
         own = scenes.count == strokes
@@ -204,14 +208,20 @@ def steps_and_strokes(model: AIR, scenes: Scenes) -> dict[str, Any]:
             {
                 "strokes": strokes,
                 "characters": int(own.sum()),
-                "steps": float(steps[own].float().mean()),
+                "steps": float(found.count[own].float().mean()),
                 "elbo": float(bounds[own].mean()),
             }
         )
     rank = float("nan")
-    if len(steps.unique()) > 1:
-        rank, _ = spearmanr(steps.numpy(), scenes.count.numpy())
-    return {"spearman": float(cast(float, rank)), "by_strokes": rows}
+    if len(found.count.unique()) > 1:
+        rank, _ = spearmanr(found.count.numpy(), scenes.count.numpy())
+    return {
+        "spearman": float(cast(float, rank)),
+        "by_strokes": rows,
+        "elbo": float(bounds.mean()),
+        "bound": tighter,
+        **agreement(scenes, found),
+    }
 
 
 def draw(task: LearningTask, out: Path) -> list[Path]:

@@ -23,6 +23,7 @@ from typing import Protocol, cast
 import numpy as np
 import scipy.fft
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.distributions import Normal
@@ -36,6 +37,7 @@ COARSE = 8.0  # what a coefficient of the silhouette is divided by, to make a co
 STEEP = 4.0  # logits of a light between nothing and full intensity, at first
 REACH = 0.5  # of a line, in a glimpse that spans -1 to 1, where its code is 1
 PLACES = 20  # points of the line to which distances are taken
+TERMS = 8  # of the polynomial of a line, with those that a network adds
 PEN = 0.08  # half width of the pen at first, in a glimpse that spans -1 to 1
 SETTLE, SETTLING = 12, 0.12  # steps in which a line settles, and their size
 BLUR = 2.0  # how many times as wide the pen is in the first of them
@@ -231,18 +233,22 @@ class LineDecoder(nn.Module):
     """Paints what a pen leaves along one line; see `LineEncoder` for the arguments.
 
     The code is the polynomial that gives the line; see `line_of`. A network that starts near zero
-    corrects its points, and chooses the width of the pen.
+    corrects it, adds higher terms, and chooses the width of the pen. It does not move single
+    points: a line could then leap from one stroke to another.
     """
 
     def __init__(self, channels: int, size: int, hidden: int, what: int):
         super().__init__()
         self.channels, self.size = channels, size
-        self.correction = calm(MLP([what, hidden, hidden, 2 * PLACES + 1]))
+        terms = max(TERMS, what // 2)
+        self.padding = 2 * terms - what // 2 * 2
+        self.correction = calm(MLP([what, hidden, hidden, 2 * terms + 1]))
 
     def paint(self, what: Tensor) -> tuple[Tensor, None]:
         """See `Decoder.paint`."""
         raw = self.correction(what).to(what.dtype)
-        line = line_of(what) + REACH * raw[..., :-1].unflatten(-1, (PLACES, 2))
+        coefficients = F.pad(what[..., : what.shape[-1] // 2 * 2], (0, self.padding))
+        line = line_of(coefficients + raw[..., :-1])
         width = PEN * raw[..., -1:].clamp(-THICKER, THICKER).exp()
         paint = pen(line, width, self.size).unsqueeze(-3)
         return paint.expand(*paint.shape[:-3], self.channels, -1, -1), None
