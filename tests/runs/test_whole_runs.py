@@ -143,7 +143,7 @@ def disc(height, width, *middles) -> np.ndarray:
     return np.where(np.any(near, axis=0), 1800, 300).astype(np.uint16)
 
 
-def test_what_a_border_cuts_is_one_object_of_full_size_and_counted_in_one_half_alone(run):
+def test_what_a_border_cuts_is_one_object_of_nearly_full_size(run):
     model = cast(WholeAIR, load_run(run, "cpu").model)
     cut = [(34, 0), (90, 1), (66, 100), (0, 50)]
     whole = [(60, 60), (30, 70), (100, 40)]
