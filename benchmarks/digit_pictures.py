@@ -25,9 +25,9 @@ from airscene.data import SceneConfig, Scenes, compose_split
 from airscene.data.mnist import Split
 from airscene.data.whole import WholePicture
 from airscene.experiments.machine import best_device
-from airscene.labelling import Labelled
+from airscene.results.labelling import Labelled
+from airscene.results.whole import Found
 from airscene.runs import Run, find_in, load_run, train_run
-from airscene.whole_results import Found
 from real_pictures import configured
 from worst import save_miscounted
 

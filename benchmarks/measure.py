@@ -14,6 +14,8 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from importlib import import_module
+from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -24,12 +26,29 @@ from torch import Tensor, nn
 
 import airscene
 from airscene.config import Config
-from airscene.detections import detect
 from airscene.kinds import make_objective
-from airscene.models.air import AIR, scale_of
+from airscene.models.air import AIR
 from airscene.presets import PRESETS
 from airscene.training.loop import compiled
 from airscene.training.objectives import make_optimizer
+
+
+def since(name: str, *modules: str) -> Any:
+    """What the first module that exists calls by a name; older commits have the last module."""
+    *newer, oldest = modules
+    return getattr(import_module(next(filter(exists, newer), oldest)), name)
+
+
+def exists(module: str) -> bool:
+    """Whether a module can be imported."""
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # its package
+        return False
+
+
+detect = since("detect", "airscene.results.detections", "airscene.detections")
+scale_of = since("scale_of", "airscene.models.air_config", "airscene.models.air")
 
 BATCH = 64
 STEPS = (3, 6, 12)

@@ -15,8 +15,8 @@ from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 
 from airscene.data.whole import read_pictures
-from airscene.labelling import Labelled
-from airscene.whole_results import Found
+from airscene.results.labelling import Labelled
+from airscene.results.whole import Found
 from real_pictures import configured, trained
 from worst import save_unlike
 

@@ -28,9 +28,9 @@ from airscene.data.behind import WHOLE
 from airscene.data.contrast import Contrast, settle
 from airscene.data.whole import picture_files, read_pictures
 from airscene.experiments.machine import best_device
-from airscene.labelling import Labelled
-from airscene.metrics import matched_ious
 from airscene.presets import PRESETS
+from airscene.results.labelling import Labelled
+from airscene.results.metrics import matched_ious
 from airscene.runs import find_in, load_run, train_run, with_object_size
 from worst import save_worst
 

@@ -8,9 +8,9 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from airscene.data.whole import WholePicture
-from airscene.labelling import Labelled
-from airscene.metrics import box_iou, matched_ious
-from airscene.whole_results import Found, overlay
+from airscene.results.labelling import Labelled
+from airscene.results.metrics import box_iou, matched_ious
+from airscene.results.whole import Found, overlay
 
 SHOWN, SIDE, GAP = 3, 420, 8  # pictures, pixels along the longer side of each, and between them
 AROUND = 14  # radius of a circle around a place, in pixels of what is drawn

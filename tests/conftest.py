@@ -7,20 +7,20 @@ from contextlib import AbstractContextManager, contextmanager
 from jaxtyping import install_import_hook
 
 SHAPED = (
-    "spatial",
-    "compositors",
-    "counts",
-    "layers",
-    "networks",
+    "core.spatial",
+    "core.compositors",
+    "core.counts",
+    "core.layers",
+    "core.networks",
     "models",
     "estimators",
-    "metrics",
-    "detections",
+    "results.metrics",
+    "results.detections",
     "painters.base",
     "painters.differences",
     "painters.perspective",
     "painters.raycast",
-    "placements",
+    "results.placements",
 )
 
 # Before anything imports airscene. The modules above these hold no shaped types, and are called in
@@ -31,9 +31,10 @@ import pytest  # noqa: E402
 import torch  # noqa: E402
 from torch.distributions import Normal  # noqa: E402
 
-from airscene.compositors import Composition, Layers  # noqa: E402
-from airscene.counts import CountPosterior  # noqa: E402
-from airscene.models.air import AIR, AIRConfig, Inference  # noqa: E402
+from airscene.core.compositors import Composition, Layers  # noqa: E402
+from airscene.core.counts import CountPosterior  # noqa: E402
+from airscene.models.air import AIR, Inference  # noqa: E402
+from airscene.models.air_config import AIRConfig  # noqa: E402
 from airscene.training.loop import Trainer  # noqa: E402
 
 # A shell that runs the tests in the background lets them ignore Ctrl-C, which some of them press.

@@ -8,7 +8,7 @@ from airscene.config import Config, TrainingConfig
 from airscene.errors import UserError
 from airscene.estimators import ESTIMATORS, EstimationConfig
 from airscene.kinds import kind_of, make_objective
-from airscene.models.air import AIRConfig
+from airscene.models.air_config import AIRConfig
 from airscene.models.draw import DRAWConfig
 from airscene.presets import PRESETS
 from airscene.runs.config_file import load_config, save_config

@@ -10,7 +10,7 @@ from airscene.effects import RULES, check_effects
 from airscene.errors import UserError
 from airscene.estimators import ESTIMATORS, SETTINGS, EstimationConfig
 from airscene.kinds import make_objective
-from airscene.models.air import AIRConfig
+from airscene.models.air_config import AIRConfig
 from airscene.presets import PRESETS
 from airscene.ranges import flag_of
 

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 from airscene.config import Config, TrainingConfig
 from airscene.data import SceneConfig, compose_split
-from airscene.detections import detect
-from airscene.evaluation import agreement
-from airscene.models.air import AIRConfig
+from airscene.models.air_config import AIRConfig
 from airscene.presets import DAIR_TRAINING, SPRITES
+from airscene.results.detections import detect
+from airscene.results.evaluation import agreement
 from airscene.runs import TEST_SEED, load_run, train_run
 
 

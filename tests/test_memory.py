@@ -13,7 +13,7 @@ from airscene.errors import UserError
 from airscene.estimators import ESTIMATORS
 from airscene.kinds import make_objective
 from airscene.memory import ACTIVATIONS, WEIGHTS, check_memory, training_bytes
-from airscene.models.air import AIRConfig
+from airscene.models.air_config import AIRConfig
 from airscene.models.draw import DRAWConfig
 from airscene.passes import check_pass, inference_batch
 from airscene.presets import PRESETS

@@ -9,13 +9,13 @@ from typing import Annotated
 import pytest
 import torch
 
-from airscene.cli import main
+from airscene.apps.cli import main
 from airscene.config import Config, TrainingConfig
 from airscene.data import SceneConfig
 from airscene.errors import UserError
 from airscene.estimators import EstimationConfig
 from airscene.kinds import make_objective
-from airscene.models.air import AIRConfig
+from airscene.models.air_config import AIRConfig
 from airscene.models.draw import DRAWConfig
 from airscene.ranges import (
     Range,

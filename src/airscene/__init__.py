@@ -4,7 +4,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from airscene.models.air import AIR, AIRConfig
+    from airscene.models.air import AIR
+    from airscene.models.air_config import AIRConfig
     from airscene.runs import load_run
 
 __all__ = ["AIR", "AIRConfig", "load_run"]

@@ -7,10 +7,10 @@ INTERRUPTED = 130  # what a shell expects of a program that Ctrl-C ended
 
 
 def main() -> int:
-    """Runs the command line; see `airscene.cli.main`."""
+    """Runs the command line; see `airscene.apps.cli.main`."""
     os.environ["MPLBACKEND"] = "agg"  # figures go to files, and an unknown backend stops matplotlib
     try:
-        from airscene.cli import main as run  # which takes seconds
+        from airscene.apps.cli import main as run  # which takes seconds
     except KeyboardInterrupt:
         return INTERRUPTED
     return run()

@@ -9,11 +9,11 @@ from scipy import ndimage
 from torch import Tensor
 
 from airscene.config import Config
+from airscene.core.evidence import choose_sigma
 from airscene.data import Scenes
 from airscene.errors import UserError
-from airscene.evidence import choose_sigma
 from airscene.kinds import kind_of
-from airscene.models.air import AIRConfig, scale_of
+from airscene.models.air_config import AIRConfig, scale_of
 from airscene.ranges import Range
 
 MARGIN = 1.3  # side of a window, in objects: room for those that are larger than said

@@ -3,13 +3,13 @@
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
+from airscene.core.schedules import PROGRESS, Points, check
 from airscene.data import SceneConfig
 from airscene.errors import UserError
 from airscene.estimators import ESTIMATORS, EstimationConfig
-from airscene.models.air import AIRConfig
+from airscene.models.air_config import AIRConfig
 from airscene.models.base import ModelConfig
 from airscene.ranges import SEED, Range, check_ranges, in_turn, within
-from airscene.schedules import PROGRESS, Points, check
 
 
 @dataclass(frozen=True)

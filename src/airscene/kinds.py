@@ -10,14 +10,13 @@ from typing import Any, cast
 
 from torch import Tensor
 
-from airscene import findings
 from airscene.config import Config
+from airscene.core.seeds import Purpose, global_stream
 from airscene.data import Composes, Scenes, load_composer
 from airscene.data.mnist import Split
 from airscene.data.rendered import RenderedScenes
-from airscene.detections import Detections, detect
-from airscene.labelling import detect_whole
-from airscene.models.air import AIR, AIRConfig
+from airscene.models.air import AIR
+from airscene.models.air_config import AIRConfig
 from airscene.models.autoencoder import Autoencoder, AutoencoderConfig
 from airscene.models.base import Model, ModelConfig
 from airscene.models.draw import DRAW, DRAWConfig
@@ -26,8 +25,10 @@ from airscene.models.tabletop import Tabletop, TabletopConfig
 from airscene.models.whole import WholeAIR
 from airscene.models.whole_config import WholeConfig
 from airscene.painters.by_name import PAINTERS
-from airscene.placements import Placements, place
-from airscene.seeds import Purpose, global_stream
+from airscene.report import findings
+from airscene.results.detections import Detections, detect
+from airscene.results.labelling import detect_whole
+from airscene.results.placements import Placements, place
 from airscene.training.objectives import (
     AIRObjective,
     AutoencoderObjective,

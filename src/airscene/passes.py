@@ -25,7 +25,7 @@ def inference_batch(model: ModelConfig, steps: int, batch: int = 256) -> int:
     Returns:
         Between 1 and `batch`.
 
-    >>> from airscene.models.air import AIRConfig
+    >>> from airscene.models.air_config import AIRConfig
     >>> inference_batch(AIRConfig(), 3), inference_batch(AIRConfig(height=500, width=500), 100)
     (256, 1)
     """
@@ -39,7 +39,7 @@ def costly_scenes(model: ModelConfig, steps: int) -> int:
         model: shape of the model.
         steps: the largest count that is allowed for.
 
-    >>> from airscene.models.air import AIRConfig
+    >>> from airscene.models.air_config import AIRConfig
     >>> costly_scenes(AIRConfig(), 3), costly_scenes(AIRConfig(height=64, width=64, channels=3), 5)
     (1000, 281)
     """

@@ -5,7 +5,7 @@ from dataclasses import replace
 from airscene.config import Config, TrainingConfig
 from airscene.data import SceneConfig
 from airscene.errors import UserError
-from airscene.models.air import AIRConfig
+from airscene.models.air_config import AIRConfig
 from airscene.models.autoencoder import AutoencoderConfig
 from airscene.models.draw import DRAWConfig
 from airscene.models.rendered import RenderedConfig

@@ -7,11 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from airscene.core.spatial import INK
 from airscene.data import composer
 from airscene.data.composer import Composer, SceneConfig, compose_split
 from airscene.data.sources import Sprites, load_sprites
 from airscene.errors import UserError
-from airscene.spatial import INK
 
 DIGITS = load_sprites("digits", "train")
 CONFIG = SceneConfig(canvas=(40, 40), size=16.0)

@@ -4,8 +4,8 @@ import torch
 from sklearn.datasets import load_digits
 from test_mnist import digits, put
 
+from airscene.core.spatial import ink_boxes
 from airscene.data.sources import SOURCES, dsprites, load_sprites, shapes
-from airscene.spatial import ink_boxes
 from omniglot_archives import put_omniglot, some_characters
 
 PREFIXES = {"train": "train", "test": "t10k"}  # of the files of MNIST

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from airscene.counts import CountPosterior
+from airscene.core.counts import CountPosterior
 from airscene.estimators import Enumerate, Estimator, Sizes
 from airscene.models.air import AIR, Inference
 

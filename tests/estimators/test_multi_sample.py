@@ -16,7 +16,7 @@ from proofs import (
     wrong_sign,
 )
 
-from airscene.counts import CountPosterior, presence_of
+from airscene.core.counts import CountPosterior, presence_of
 from airscene.estimators import IWAE, RWS, VIMCO
 from airscene.estimators.multi_sample import effective, leave_one_out
 

@@ -15,7 +15,7 @@ from proofs import (
     z_scores,
 )
 
-from airscene.counts import CountPosterior, all_presences
+from airscene.core.counts import CountPosterior, all_presences
 from airscene.estimators import (
     NVIL,
     Enumerate,

@@ -10,7 +10,7 @@ from airscene.data import SceneConfig
 from airscene.experiments.estimators import EstimatorsExperiment
 from airscene.experiments.gradients import VarianceConfig
 from airscene.experiments.learning import EvaluationConfig
-from airscene.models.air import AIRConfig
+from airscene.models.air_config import AIRConfig
 
 TINY = Config(
     scenes=SceneConfig(canvas=(16, 16), size=9.0, train_size=32, test_size=16),

@@ -15,8 +15,8 @@ from airscene.experiments.scenes3d import WAYS, Work, full_experiment
 from airscene.experiments.supervised import SupervisedTask, supervise
 from airscene.models.rendered import Rendered, RenderedConfig
 from airscene.painters.world import BLOCKS
-from airscene.placements import Placements, by_repeats
 from airscene.presets import PRESETS
+from airscene.results.placements import Placements, by_repeats
 
 
 def test_it_fills_its_folder_and_goes_on_without_computing_again(out, monkeypatch):

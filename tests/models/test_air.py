@@ -6,16 +6,17 @@ import pytest
 import torch
 from torch.distributions import Normal, kl_divergence
 
-from airscene.counts import (
+from airscene.core.counts import (
     CountPosterior,
     all_presences,
     binomial,
     presence_of,
     truncated_geometric,
 )
+from airscene.core.likelihoods import LIKELIHOODS
 from airscene.estimators import Evidence, expected_bound
-from airscene.likelihoods import LIKELIHOODS
-from airscene.models.air import AIR, ODDS_UNIT, AIRConfig, Inference, scale_of
+from airscene.models.air import AIR, ODDS_UNIT, Inference
+from airscene.models.air_config import AIRConfig, scale_of
 
 BATCH, STEPS, HEIGHT, WIDTH, WHAT = 4, 3, 10, 12, 2
 CPU = torch.device("cpu")

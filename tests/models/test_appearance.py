@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from airscene.errors import UserError
-from airscene.models.air import AIRConfig
+from airscene.models.air_config import AIRConfig
 from airscene.models.appearance import (
     CoarseLightDecoder,
     CoarseLightEncoder,

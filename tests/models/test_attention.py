@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from airscene import layers, spatial
-from airscene.compositors import Layers
+from airscene.core import layers, spatial
+from airscene.core.compositors import Layers
 from airscene.estimators import expected_bound
 from airscene.models.air import AIR
 from airscene.models.attention import Recurrent, Search

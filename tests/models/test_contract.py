@@ -10,11 +10,11 @@ import torch
 import airscene
 from airscene.config import Config
 from airscene.data import Scenes
-from airscene.detections import Detections
-from airscene.evaluation import evaluate, validate
 from airscene.kinds import KINDS, Kind, kind_of, make_objective
 from airscene.models.base import Model, ModelConfig
-from airscene.report import ReportData
+from airscene.report.page import ReportData
+from airscene.results.detections import Detections
+from airscene.results.evaluation import evaluate, validate
 from airscene.runs.config_file import load_config, save_config
 from airscene.training.checkpoints import Position, load_checkpoint, load_model, save_checkpoint
 from airscene.training.objectives import make_optimizer

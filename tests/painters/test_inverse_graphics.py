@@ -5,10 +5,10 @@ from dataclasses import replace
 import torch
 
 from airscene.config import Config
-from airscene.evaluation import objects
 from airscene.kinds import make_objective
 from airscene.painters.pool import RenderPool
 from airscene.presets import PRESETS
+from airscene.results.evaluation import objects
 from airscene.runs import TEST_SEED, composed, load_run, train_run
 
 PRESET = PRESETS["object3d"]

@@ -10,7 +10,7 @@ from PIL import Image
 
 from airscene.config import Config, TrainingConfig
 from airscene.data import SceneConfig
-from airscene.models.air import AIRConfig
+from airscene.models.air_config import AIRConfig
 from airscene.runs import train_run
 
 TINY = Config(

@@ -12,7 +12,7 @@ import pytest
 
 from airscene.errors import UserError
 from airscene.models.draw import DRAWConfig
-from airscene.report import FIGURES
+from airscene.report.page import FIGURES
 from airscene.runs import load_run, train_run
 from airscene.runs.folder import INCOMING, LOCK, check_folder, finish_replacing, own_files, owned
 from airscene.training.loop import DivergedError, Trainer

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from airscene.cli import main
+from airscene.apps.cli import main
 from airscene.errors import UserError
 from airscene.runs import load_run
 

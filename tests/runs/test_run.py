@@ -12,8 +12,8 @@ from safetensors.torch import load_file, save_file
 from airscene.config import Config, TrainingConfig
 from airscene.data import SceneConfig, Scenes, compose_split, save_scenes
 from airscene.errors import UserError
-from airscene.metrics import count_confusion
-from airscene.models.air import AIRConfig
+from airscene.models.air_config import AIRConfig
+from airscene.results.metrics import count_confusion
 from airscene.runs import (
     check_folder,
     differences,

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from airscene.cli import main
+from airscene.apps.cli import main
 from airscene.runs import load_run
 
 FLAGS = """

@@ -12,15 +12,15 @@ import pytest
 import tifffile
 from PIL import Image
 
-from airscene.cli import main
+from airscene.apps.cli import main
 from airscene.data.contrast import Contrast
 from airscene.data.whole import picture_files, read_pictures
 from airscene.errors import UserError
 from airscene.files import read_json
 from airscene.models.whole import WholeAIR
+from airscene.results.whole import Targets
 from airscene.runs import infer_whole, load_run, train_run
 from airscene.runs.config_file import load_config
-from airscene.whole_results import Targets
 
 DIAMETER = 12
 

@@ -10,7 +10,7 @@ from accelerate import Accelerator
 
 from airscene.config import Config, TrainingConfig
 from airscene.data import SceneConfig
-from airscene.models.air import AIRConfig
+from airscene.models.air_config import AIRConfig
 from airscene.runs import make_sources
 from airscene.training.logging import Progress
 from airscene.training.loop import Trainer

@@ -12,7 +12,7 @@ from torch import nn
 from airscene.config import Config
 from airscene.errors import UserError
 from airscene.kinds import make_objective
-from airscene.models.air import AIRConfig
+from airscene.models.air_config import AIRConfig
 from airscene.training.checkpoints import (
     Position,
     is_checkpoint,

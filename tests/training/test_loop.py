@@ -16,9 +16,9 @@ import torch
 from torch import nn
 from torch._dynamo.exc import BackendCompilerFailed
 
-from airscene import evaluation
 from airscene.errors import UserError
 from airscene.estimators import EstimationConfig
+from airscene.results import evaluation
 from airscene.training import loop
 from airscene.training.checkpoints import Position, read_checkpoint
 from airscene.training.interrupt import Interrupt

@@ -6,7 +6,8 @@ import torch
 
 from airscene.config import Config, TrainingConfig
 from airscene.kinds import make_objective
-from airscene.models.air import AIR, AIRConfig
+from airscene.models.air import AIR
+from airscene.models.air_config import AIRConfig
 from airscene.models.draw import DRAW, DRAWConfig
 from airscene.training.objectives import AIRObjective, BoundObjective, make_optimizer
 

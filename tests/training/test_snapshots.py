@@ -6,8 +6,8 @@ import torch
 
 from airscene.data import Scenes
 from airscene.errors import UserError
-from airscene.figures import View
-from airscene.findings import telling
+from airscene.report.figures import View
+from airscene.report.findings import telling
 from airscene.training.snapshots import load_snapshots, load_view, save_view
 
 

@@ -5,11 +5,11 @@ from dataclasses import replace
 import pytest
 import torch
 
-from airscene.evaluation import objects
 from airscene.kinds import make_objective
 from airscene.models.arrangement import draw_arrangements
 from airscene.models.tabletop_posterior import TabletopPosterior
 from airscene.presets import PRESETS
+from airscene.results.evaluation import objects
 from airscene.runs import TEST_SEED, composed, load_run, train_run
 from airscene.training.tabletop import TabletopObjective
 

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from airscene.core.spatial import ink_boxes
 from airscene.data.backdrops import BACKDROPS
 from airscene.data.colours import COLOURINGS, Uncoloured
 from airscene.data.mnist import Split
@@ -18,7 +19,6 @@ from airscene.data.scene_config import TAIL, SceneConfig
 from airscene.data.scenes import Scenes
 from airscene.data.sources import Sprites, load_sprites
 from airscene.errors import UserError
-from airscene.spatial import ink_boxes
 
 ROUNDS = 100  # of drawing the rejected scenes of a chunk anew before giving up
 FEW = 64  # draw at least so many candidates a round: a long tail of small rounds is slow

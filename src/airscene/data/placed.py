@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from airscene.spatial import INK
+from airscene.core.spatial import INK
 
 
 @dataclass(frozen=True)

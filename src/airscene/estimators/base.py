@@ -24,9 +24,9 @@ from typing import Annotated, Protocol, runtime_checkable
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from airscene.counts import CountPosterior
+from airscene.core.counts import CountPosterior
+from airscene.core.schedules import PROGRESS, Points, check
 from airscene.ranges import Range, check_ranges, in_turn, within
-from airscene.schedules import PROGRESS, Points, check
 
 
 @runtime_checkable

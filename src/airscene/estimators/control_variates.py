@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from airscene.core.networks import MLP
 from airscene.estimators.base import Estimate, Estimator, Evidence, Sizes
 from airscene.estimators.relaxed import logistic_noise
-from airscene.networks import MLP
 
 
 class Rebar(Estimator):

@@ -3,7 +3,7 @@
 from jaxtyping import Float
 from torch import Tensor
 
-from airscene import counts
+from airscene.core import counts
 from airscene.estimators.base import Estimate, Estimator, Evidence
 
 

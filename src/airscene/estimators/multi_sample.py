@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from airscene.counts import presence_of
+from airscene.core.counts import presence_of
 from airscene.estimators.base import Estimate, Estimator, Evidence
 
 

@@ -13,9 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from airscene.counts import presence_of
+from airscene.core.counts import presence_of
+from airscene.core.networks import MLP
 from airscene.estimators.base import Estimate, Estimator, Evidence, Sizes
-from airscene.networks import MLP
 
 HIDDEN = (256, 128)  # of a neural baseline, as in Kosiorek 2017
 

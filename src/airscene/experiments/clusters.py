@@ -7,7 +7,7 @@ import torch
 from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score
 
-from airscene.counts import presence_of
+from airscene.core.counts import presence_of
 from airscene.data import Scenes
 from airscene.models.base import Model
 

@@ -15,13 +15,13 @@ import torch
 from torch import Tensor
 
 from airscene.config import Config
+from airscene.core.seeds import Purpose, global_stream
 from airscene.data import Scenes
 from airscene.experiments.pieces import write_piece
 from airscene.models.arrangement import draw_one
 from airscene.models.rendered import Rendered, RenderedConfig
 from airscene.painters.base import yaw_error
 from airscene.runs import TEST_SEED, composed
-from airscene.seeds import Purpose, global_stream
 
 RATE = 0.08  # of Adam at the start, in the unit of positions; it falls to a tenth
 NEAR, TURNED = 0.1, math.radians(20)  # what counts as found: distance and yaw

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from airscene import figures
 from airscene.config import Config
 from airscene.estimators import ESTIMATORS
 from airscene.experiments.gradients import (
@@ -37,6 +36,7 @@ from airscene.experiments.times import TimesTask, measure_times
 from airscene.experiments.workers import Workers
 from airscene.files import write_text, write_whole
 from airscene.presets import PRESETS
+from airscene.report import figures
 
 STEPS = 800  # of `enumerate`, so that all estimators can be paid
 

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from airscene import figures
 from airscene.config import Config
 from airscene.experiments.generalization_tables import accuracy, counters, summary, tables, told
 from airscene.experiments.machine import provenance
@@ -22,6 +21,7 @@ from airscene.experiments.unseen import ExamConfig, UnseenTask, examine
 from airscene.experiments.workers import Workers
 from airscene.files import write_text, write_whole
 from airscene.presets import PRESETS
+from airscene.report import figures
 from airscene.training.snapshots import load_view
 
 AIR_STEPS = 800  # of AIR's training, half as many as DAIR's

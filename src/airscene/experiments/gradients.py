@@ -14,6 +14,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from airscene.config import Config
+from airscene.core.schedules import Points, value_at
+from airscene.core.seeds import Purpose, global_stream, stream
 from airscene.data import load_composer
 from airscene.errors import UserError
 from airscene.estimators import Estimator
@@ -21,9 +23,8 @@ from airscene.experiments.machine import best_device
 from airscene.experiments.pieces import write_piece
 from airscene.experiments.reference import stage_path
 from airscene.files import write_whole
-from airscene.models.air import AIR, AIRConfig
-from airscene.schedules import Points, value_at
-from airscene.seeds import Purpose, global_stream, stream
+from airscene.models.air import AIR
+from airscene.models.air_config import AIRConfig
 from airscene.training.checkpoints import load_model
 from airscene.training.objectives import AIRObjective
 from airscene.training.streams import FreshScenes, Share

@@ -10,10 +10,10 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
+from airscene.core.spatial import crop
 from airscene.data import Scenes
 from airscene.kinds import kind_of
 from airscene.models.base import Model
-from airscene.spatial import crop
 
 BATCH = 500  # scenes inferred at a time
 MARGIN = 1.15  # side of the window around a true box, over the box's longer side

@@ -7,10 +7,10 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
+from airscene.core.seeds import Purpose, stream
 from airscene.data import Composer, SceneConfig, Scenes, Sprites, load_sprites
 from airscene.errors import UserError
 from airscene.files import write_whole
-from airscene.seeds import Purpose, stream
 
 KEPT = 5 / 6  # of the digits for training: the others make up the scenes of validation
 PARTS = ("train", "validation", "test")

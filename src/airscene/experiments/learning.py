@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from airscene.config import Config
-from airscene.evaluation import evaluate
 from airscene.experiments.machine import best_device
 from airscene.experiments.pieces import logged, write_piece
+from airscene.results.evaluation import evaluate
 from airscene.runs import holds_run, load_run, test_scenes, train_run
 from airscene.training.logging import read_metrics
 from airscene.training.loop import CHECKPOINT, DivergedError

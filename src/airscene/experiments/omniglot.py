@@ -15,12 +15,12 @@ import torch
 from scipy.stats import spearmanr
 from torch import Tensor
 
-from airscene import figures, layers
 from airscene.config import Config
-from airscene.counts import presence_of
+from airscene.core import layers
+from airscene.core.counts import presence_of
+from airscene.core.seeds import Purpose, global_stream
+from airscene.core.spatial import window_box
 from airscene.data import Scenes
-from airscene.detections import detect
-from airscene.evaluation import agreement, bound
 from airscene.experiments.learning import EvaluationConfig, LearningTask, learn, side_by_side
 from airscene.experiments.machine import best_device, provenance
 from airscene.experiments.omniglot_tables import summary, tables
@@ -30,9 +30,10 @@ from airscene.experiments.workers import Workers
 from airscene.files import write_text, write_whole
 from airscene.models.air import AIR
 from airscene.presets import PRESETS
+from airscene.report import figures
+from airscene.results.detections import detect
+from airscene.results.evaluation import agreement, bound
 from airscene.runs import TEST_SEED, composed, load_run
-from airscene.seeds import Purpose, global_stream
-from airscene.spatial import window_box
 
 PRESET = "preset"
 LEARNED = EvaluationConfig(1, 100)  # of a training itself; strokes are examined after it
@@ -194,7 +195,7 @@ def steps_and_strokes(model: AIR, scenes: Scenes, evaluation: EvaluationConfig) 
         `spearman`, the rank correlation of the number of steps with that of strokes, NaN if all
         steps are alike; `by_strokes`, of each true number of strokes the characters, the mean
         number of steps, and the mean ELBO in nats; `bound`, the tighter bound; and the figures of
-        `airscene.evaluation.agreement`.
+        `airscene.results.evaluation.agreement`.
     """
     assert scenes.count is not None
     images, found = scenes.pixels(), detect(model, scenes.pixels())

@@ -13,11 +13,11 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from airscene.core.networks import MLP, calm, normal
 from airscene.models.arrangement import Arrangement
 from airscene.models.pose import PosePosterior
 from airscene.models.tabletop import TabletopConfig
 from airscene.models.tabletop_network import GAIN, MEAN, SQUEEZED, STRIDE, WIDTHS, TabletopNetwork
-from airscene.networks import MLP, calm, normal
 from airscene.painters.by_name import PAINTERS
 from airscene.painters.perspective import ground, project
 

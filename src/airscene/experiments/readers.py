@@ -13,9 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from airscene.core.networks import MLP
+from airscene.core.seeds import Purpose, global_stream
 from airscene.experiments.inferred import Inferred
-from airscene.networks import MLP
-from airscene.seeds import Purpose, global_stream
 
 SMALLEST = 7  # pixels along a side at which convolutions end
 EXAMINED = 500  # scenes answered at a time

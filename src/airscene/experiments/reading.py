@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from airscene.core.seeds import Purpose, stream
 from airscene.experiments.clusters import clusters_of
 from airscene.experiments.inferred import Inferred, infer_scenes, see_boxes, see_pictures
 from airscene.experiments.labelled_scenes import (
@@ -21,7 +22,6 @@ from airscene.experiments.questions import QUESTIONS, Question
 from airscene.experiments.readers import Labelled, ReadingConfig, accuracy, learn_to_answer
 from airscene.kinds import kind_of
 from airscene.runs import load_run
-from airscene.seeds import Purpose, stream
 
 BOXES, PIXELS, GLIMPSES = "true boxes", "pixels", " with glimpses"
 

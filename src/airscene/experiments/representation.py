@@ -12,7 +12,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from airscene import figures
 from airscene.config import Config
 from airscene.data import SceneConfig
 from airscene.errors import UserError
@@ -36,6 +35,7 @@ from airscene.experiments.tables import percent
 from airscene.experiments.workers import Workers
 from airscene.files import write_text, write_whole
 from airscene.presets import PRESETS
+from airscene.report import figures
 
 FEWER = dict(batch=128, validate_every=250)  # so that many trainings can be paid
 

@@ -15,7 +15,6 @@ from typing import Any, cast
 
 import numpy as np
 
-from airscene import figures
 from airscene.config import Config
 from airscene.experiments.learning import EvaluationConfig, LearningTask, learn, side_by_side
 from airscene.experiments.machine import provenance
@@ -23,8 +22,9 @@ from airscene.experiments.pieces import begin, finish, read_piece, write_piece
 from airscene.experiments.tables import SMOKE, accuracy_of, percent, success, table
 from airscene.experiments.workers import Workers
 from airscene.files import write_text, write_whole
-from airscene.models.air import AIRConfig, scale_of
+from airscene.models.air_config import AIRConfig, scale_of
 from airscene.presets import PRESETS
+from airscene.report import figures
 
 STEPS = 400  # of a training, which is validated at its end alone
 FITTING = 0.93  # side of the window that fits a digit best, over the side of its sprite

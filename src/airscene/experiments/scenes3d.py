@@ -24,8 +24,8 @@ from airscene.experiments.scenes3d_tables import summary, tables
 from airscene.experiments.supervised import SupervisedTask, supervise
 from airscene.experiments.workers import Workers
 from airscene.files import write_text
-from airscene.placements import agreement, by_repeats
 from airscene.presets import PRESETS
+from airscene.results.placements import agreement, by_repeats
 from airscene.runs import TEST_SEED, composed, load_run
 
 # σ falls in reweighted wake-sleep, so that places are found from nothing

@@ -12,18 +12,19 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from airscene import figures, figures_3d
 from airscene.data import Scenes
 from airscene.experiments.direct_pose import found
 from airscene.experiments.pieces import read_piece
 from airscene.experiments.supervised import load_supervised
 from airscene.files import write_whole
-from airscene.findings import of_rendered
 from airscene.models.arrangement import Arrangement
 from airscene.models.rendered import Rendered
 from airscene.models.tabletop import Tabletop
 from airscene.painters.by_name import PAINTERS
-from airscene.placements import Placements
+from airscene.report import figures
+from airscene.report.figures import scenes_3d
+from airscene.report.findings import of_rendered
+from airscene.results.placements import Placements
 from airscene.runs import load_run, own_scenes
 
 if TYPE_CHECKING:
@@ -40,17 +41,17 @@ def write(work: Work, out: Path) -> Iterator[Path]:
     recipe = next(iter(work.results["one_object"]))
     run = load_run(work.learned(recipe, 0).folder)
     rows = _one_object(work, cast(Rendered, run.model), own_scenes(run))
-    yield write_whole(out / "one-object.png", figures_3d.picture_rows(rows).savefig)
+    yield write_whole(out / "one-object.png", scenes_3d.picture_rows(rows).savefig)
     run = load_run(work.table(0).folder)
     scenes = own_scenes(run)
     model = cast(Tabletop, run.model)
     shown = of_rendered(model, scenes)["tables"]
-    yield write_whole(out / "table-top.png", figures_3d.tables(shown).savefig)
+    yield write_whole(out / "table-top.png", scenes_3d.tables(shown).savefig)
     rows = {name: pictures.numpy() for name, pictures in _repeated(work, model, scenes).items()}
-    yield write_whole(out / "repeats.png", figures_3d.picture_rows(rows).savefig)
+    yield write_whole(out / "repeats.png", scenes_3d.picture_rows(rows).savefig)
     where = run.place(scenes.pixels())
     names = [kind.name for kind in where.world.kinds]
-    maps = figures_3d.place_heatmaps(where.pose[..., :2].numpy(), where.kind.numpy(), names)
+    maps = scenes_3d.place_heatmaps(where.pose[..., :2].numpy(), where.kind.numpy(), names)
     yield write_whole(out / "heatmaps.png", maps.savefig)
     yield figures.save_gif(turning(model, _fullest(where)), out / "turning.gif", SECONDS)
 

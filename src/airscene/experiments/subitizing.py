@@ -17,7 +17,6 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
-from airscene import figures
 from airscene.config import Config
 from airscene.data import SceneConfig, Scenes
 from airscene.experiments.inferred import see_pictures
@@ -33,6 +32,7 @@ from airscene.files import write_text, write_whole
 from airscene.kinds import kind_of
 from airscene.models.base import Model
 from airscene.presets import PRESETS
+from airscene.report import figures
 from airscene.runs import load_run
 
 CLASSES = 5  # 0, 1, 2, 3, 4 and more

@@ -11,6 +11,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from airscene.config import Config
+from airscene.core.schedules import value_at
+from airscene.core.seeds import Purpose, global_stream, stream
 from airscene.data import Scenes
 from airscene.experiments.ordered_reader import OrderedReader
 from airscene.experiments.pieces import write_piece
@@ -19,10 +21,8 @@ from airscene.models.arrangement import Arrangement
 from airscene.models.pose import code_of
 from airscene.models.rendered import Rendered
 from airscene.models.tabletop import Tabletop, TabletopConfig
-from airscene.placements import agreement, by_repeats, place
+from airscene.results.placements import agreement, by_repeats, place
 from airscene.runs import TEST_SEED, composed
-from airscene.schedules import value_at
-from airscene.seeds import Purpose, global_stream, stream
 
 WEIGHTS = "supervised.safetensors"
 

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from airscene import evaluation, metrics
 from airscene.config import Config
+from airscene.core.seeds import Purpose, global_stream
 from airscene.data import Scenes, compose_split
 from airscene.experiments.machine import best_device
 from airscene.experiments.pieces import logged, write_piece
@@ -16,7 +16,7 @@ from airscene.experiments.probes import Probe, fit_probes, posterior_means
 from airscene.experiments.reference import ReferenceTask, stage_path, stage_step, train_reference
 from airscene.kinds import kind_of, make_objective
 from airscene.models.base import Model
-from airscene.seeds import Purpose, global_stream
+from airscene.results import evaluation, metrics
 from airscene.training.checkpoints import load_model
 from airscene.training.snapshots import save_view, take_view
 

@@ -28,8 +28,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.distributions import Normal
 
+from airscene.core.networks import MLP, calm, normal, spread
 from airscene.models.view import Patch, View
-from airscene.networks import MLP, calm, normal, spread
 
 START_PAINT = -2.0  # logit of a light's intensity at first: most of a canvas is empty
 START_STD = 0.1  # of a code that starts right: more noise hides for long that it does

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from airscene.networks import normal
+from airscene.core.networks import normal
 from airscene.painters.physics import settle
 from airscene.painters.world import World
 

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from airscene import layers
+from airscene.core import layers
 from airscene.models.salience import CELL, Field, Salience, inside
 from airscene.models.view import Patch, View
 

@@ -17,8 +17,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.distributions import Normal, kl_divergence
 
+from airscene.core.networks import MLP, normal, spread
 from airscene.models.base import FLOAT, Model, ModelConfig
-from airscene.networks import MLP, normal, spread
 from airscene.ranges import check_ranges, within
 
 START_PAINT = -3.0  # logit of the canvas at first, as most of a scene is black

@@ -18,7 +18,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.distributions import Normal
 
-from airscene.networks import MLP, calm, normal, spread
+from airscene.core.networks import MLP, calm, normal, spread
 
 BackgroundName = Literal["none", "constant", "smooth", "network"]
 

@@ -8,7 +8,7 @@ things are described by few numbers, and may give more than things of strokes.
 from jaxtyping import Float
 from torch import Tensor
 
-from airscene import layers
+from airscene.core import layers
 from airscene.models.appearance import cosines
 from airscene.models.places import Sheet, find_places
 

@@ -22,8 +22,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.distributions import Bernoulli, Normal, kl_divergence
 
+from airscene.core.networks import normal
 from airscene.models.base import FLOAT, Model, ModelConfig
-from airscene.networks import normal
 from airscene.ranges import check_ranges, within
 
 GRID = 5  # parameters of a grid: x, y, log variance, log stride, log intensity

@@ -9,10 +9,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.distributions import Normal, kl_divergence
 
-from airscene import counts
-from airscene.compositors import Composition
-from airscene.counts import CountPosterior
-from airscene.networks import normal
+from airscene.core import counts
+from airscene.core.compositors import Composition
+from airscene.core.counts import CountPosterior
+from airscene.core.networks import normal
 
 Changed = Callable[..., Tensor]
 Masks = Float[Tensor, "*masks steps"]

@@ -11,7 +11,7 @@ from scipy.spatial import KDTree
 from torch import Tensor
 from torch.distributions import Normal
 
-from airscene.networks import normal
+from airscene.core.networks import normal
 
 
 @dataclass(frozen=True)

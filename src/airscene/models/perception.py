@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from airscene.seeds import Purpose, stream
+from airscene.core.seeds import Purpose, stream
 
 FILTERS = (32, 64, 128)  # of each of its convolutions, each of which halves the picture
 

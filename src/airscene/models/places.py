@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from airscene import layers
+from airscene.core import layers
 
 BLUR = 1 / 7  # standard deviation of the blur that makes salience, in objects
 APART = 0.4  # no two places of one pass are nearer than this to each other, in objects

@@ -12,9 +12,9 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.distributions import Normal, kl_divergence
 
+from airscene.core.networks import normal
 from airscene.models.objects import Objects
 from airscene.models.places import Sheet, pasted
-from airscene.networks import normal
 
 FAR, LEASH = 0.5, 50.0  # sides from its place up to which a window goes free, and nats a side² then
 

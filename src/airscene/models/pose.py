@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from airscene.networks import normal
+from airscene.core.networks import normal
 
 REACH = 1.1  # positions lie between -REACH and REACH
 LIMIT = 1 - 1e-6  # of tanh u, so that u is finite

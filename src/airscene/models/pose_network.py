@@ -12,11 +12,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from airscene.core.networks import MLP, calm, spread
+from airscene.core.spatial import crop
 from airscene.models.pose import REACH, TURN, PosePosterior
-from airscene.networks import MLP, calm, spread
 from airscene.painters.perspective import project
 from airscene.painters.world import World
-from airscene.spatial import crop
 
 MAPS = 8  # of what is somewhere in a picture
 WIDTHS = 24, 32  # channels of the first look

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from airscene import layers
+from airscene.core import layers
 
 CELL = 2  # points between two cells
 FILTERS = 16

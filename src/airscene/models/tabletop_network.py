@@ -13,13 +13,13 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from airscene.core.networks import MLP, calm, spread
+from airscene.core.spatial import crop
 from airscene.models.arrangement import SWAY
 from airscene.models.pose import TURN, PosePosterior
 from airscene.models.pose_network import FINE, LEAST, NARROWEST, PARTS, START, WIDEST
-from airscene.networks import MLP, calm, spread
 from airscene.painters.perspective import ground, project
 from airscene.painters.world import World
-from airscene.spatial import crop
 
 STRIDE = 4  # pixels of a cell of the map along a side
 WIDTHS = 24, 48  # channels of the first look

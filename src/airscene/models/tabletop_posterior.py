@@ -13,10 +13,10 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from airscene.core.networks import normal
 from airscene.models.arrangement import Arrangement
 from airscene.models.pose import PosePosterior
 from airscene.models.tabletop_network import STRIDE, Look, TabletopNetwork
-from airscene.networks import normal
 from airscene.painters.perspective import ground, log_area, project
 
 NEAR = 0.42  # of the table around a chosen object: cells within are all but closed

@@ -8,9 +8,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from airscene import layers, spatial
-from airscene.compositors import Layers
-from airscene.likelihoods import Independent, Likelihood
+from airscene.core import layers, spatial
+from airscene.core.compositors import Layers
+from airscene.core.likelihoods import Independent, Likelihood
 from airscene.models.likeness import likeness
 
 Patch = tuple[int, int]

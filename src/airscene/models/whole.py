@@ -32,7 +32,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.distributions import Normal
 
-from airscene import layers, spatial
+from airscene.core import layers, spatial
+from airscene.core.networks import MLP, normal, raw_of, spread
 from airscene.models.appearance import CoarseLightDecoder, CoarseLightEncoder
 from airscene.models.base import Model
 from airscene.models.objects import Objects, turns
@@ -40,7 +41,6 @@ from airscene.models.places import TRIED, Sheet, find_places, pasted
 from airscene.models.poisson import PoissonScore, WholeInference
 from airscene.models.view import View
 from airscene.models.whole_config import GLANCE, ROOM, WholeConfig
-from airscene.networks import MLP, normal, raw_of, spread
 
 WHERE = 3  # log side, x, y
 READ = 3  # glances at a place: of what is left, of the picture, and of where the picture is

@@ -6,8 +6,8 @@ from typing import Annotated, cast
 
 from torch import Tensor
 
+from airscene.core.evidence import LEAST_SIGMA, MOST_SIGMA, choose_sigma
 from airscene.data.contrast import Contrast
-from airscene.evidence import LEAST_SIGMA, MOST_SIGMA, choose_sigma
 from airscene.models.base import FLOAT, ModelConfig
 from airscene.models.detail import bounded
 from airscene.ranges import check_ranges, within

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from airscene.config import Config
+from airscene.core.seeds import Purpose, stream
 from airscene.data import Scenes
 from airscene.data.contrast import LOOKED_AT, Contrast, settle
 from airscene.data.whole import WholePicture, picture_files, read_pictures
@@ -28,7 +29,6 @@ from airscene.runs.pictures import (
     load_record,
     ranked,
 )
-from airscene.seeds import Purpose, stream
 
 FEWEST_HELD_OUT = 5  # pictures from which some are held out; of fewer, all are learned from
 MOST_PIXELS = 500_000_000  # of prepared pictures, a byte each

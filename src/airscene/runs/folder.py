@@ -18,7 +18,7 @@ from airscene.config import Config
 from airscene.data.contrast import Contrast
 from airscene.errors import UserError
 from airscene.files import sweep, writing
-from airscene.report import FIGURES
+from airscene.report.page import FIGURES
 from airscene.runs.config_file import load_config, plain
 from airscene.training.checkpoints import is_checkpoint
 from airscene.training.logging import METRICS, TENSORBOARD

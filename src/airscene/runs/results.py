@@ -6,18 +6,18 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
 
+from airscene.core.seeds import Purpose, global_stream
 from airscene.data import Scenes
 from airscene.errors import UserError
-from airscene.evaluation import affordable_scenes, evaluate
 from airscene.files import finite, is_number, read_json, write_json
-from airscene.gallery import Gallery, gallery
 from airscene.kinds import kind_of
 from airscene.models.whole import WholeAIR
-from airscene.report import ReportData, write_report
+from airscene.report.page import ReportData, write_report
+from airscene.results.evaluation import affordable_scenes, evaluate
+from airscene.results.gallery import Gallery, gallery
 from airscene.runs.crops import held_out_pictures
 from airscene.runs.folder import EVALUATION
 from airscene.runs.run import Run
-from airscene.seeds import Purpose, global_stream
 from airscene.training.logging import read_metrics
 from airscene.training.snapshots import load_snapshots
 

@@ -14,11 +14,11 @@ from torch import Tensor
 
 from airscene.config import Config
 from airscene.data import pixels_of
-from airscene.detections import Detections
 from airscene.errors import UserError
 from airscene.kinds import kind_of, make_objective
 from airscene.models.base import Model
-from airscene.placements import Placements
+from airscene.results.detections import Detections
+from airscene.results.placements import Placements
 from airscene.runs.config_file import load_config
 from airscene.runs.folder import CONFIG, PICTURES, finish_replacing, is_unsettled, owned
 from airscene.runs.pictures import load_record

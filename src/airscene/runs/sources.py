@@ -7,10 +7,10 @@ from pathlib import Path
 import torch
 
 from airscene.config import Config
+from airscene.core.evidence import PICTURES
 from airscene.data import Composes, Scenes, draw_split
 from airscene.data.mnist import Split
 from airscene.errors import UserError
-from airscene.evidence import PICTURES
 from airscene.kinds import kind_of
 from airscene.runs.crops import held_out_crops, test_crops, whole_pictures
 from airscene.runs.pictures import Pictures, held_out, load_own, split_pictures

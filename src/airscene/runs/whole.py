@@ -7,12 +7,12 @@ from typing import cast
 from rich.console import Console
 from rich.progress import track
 
+from airscene.core.layers import size_of
 from airscene.data.whole import WholePicture, read_pictures
-from airscene.labelling import label
-from airscene.layers import size_of
 from airscene.models.whole import WholeAIR
+from airscene.results.labelling import label
+from airscene.results.whole import Found, Targets, open_writer
 from airscene.runs.run import Run
-from airscene.whole_results import Found, Targets, open_writer
 
 
 def find_in(run: Run, pictures: Iterable[WholePicture]) -> Iterator[Found]:

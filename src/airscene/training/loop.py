@@ -15,12 +15,12 @@ from torch import Tensor, nn
 from torch._dynamo.exc import BackendCompilerFailed
 
 from airscene.config import Config, TrainingConfig
+from airscene.core.schedules import value_at
+from airscene.core.seeds import Purpose, global_stream, stream
 from airscene.data import Scenes
 from airscene.errors import UserError
-from airscene.evaluation import validate
 from airscene.kinds import make_objective
-from airscene.schedules import value_at
-from airscene.seeds import Purpose, global_stream, stream
+from airscene.results.evaluation import validate
 from airscene.training.checkpoints import Position, load_checkpoint, save_checkpoint
 from airscene.training.interrupt import Interrupt
 from airscene.training.logging import Log, Meter, Progress

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from airscene.config import Config
+from airscene.core.schedules import value_at
 from airscene.estimators import ESTIMATORS, Sizes
 from airscene.models.air import AIR
 from airscene.models.autoencoder import Autoencoder
@@ -14,7 +15,6 @@ from airscene.models.base import Model
 from airscene.models.draw import DRAW
 from airscene.models.perception import Perception
 from airscene.models.whole import WholeAIR
-from airscene.schedules import value_at
 
 CORRELATES = 0.35, 0.55  # progress at which neighbours begin to scatter together, and wholly do
 

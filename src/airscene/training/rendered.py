@@ -18,10 +18,10 @@ import torch
 from torch import Tensor
 
 from airscene.config import Config
+from airscene.core.networks import normal
+from airscene.core.schedules import value_at
 from airscene.models.pose import TURN, PosePosterior, draw_prior, log_prior, pose_of
 from airscene.models.rendered import Rendered
-from airscene.networks import normal
-from airscene.schedules import value_at
 from airscene.training.objectives import Objective
 
 FEW = 4  # images of a batch that tell the bound while dreams are learned from

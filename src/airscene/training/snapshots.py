@@ -7,11 +7,11 @@ import numpy as np
 
 from airscene.data import Scenes
 from airscene.errors import UserError
-from airscene.figures import View
 from airscene.files import check_regular, write_whole
-from airscene.findings import telling, view_of
 from airscene.kinds import kind_of
 from airscene.models.base import Model
+from airscene.report.figures import View
+from airscene.report.findings import telling, view_of
 
 FOLDER = "snapshots"
 FIRST = 10  # steps until the first snapshot after the start

@@ -1,0 +1,1 @@
+"""Mathematics with neither models nor files: windows, layers, likelihoods, counts, networks."""

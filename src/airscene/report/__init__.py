@@ -1,0 +1,1 @@
+"""The report of a run: the page, and every figure, drawn from plain arrays."""
