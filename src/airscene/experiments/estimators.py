@@ -4,7 +4,6 @@ Each finished piece is a file that is not computed again, so that the same comma
 was stopped.
 """
 
-import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -28,13 +27,19 @@ from airscene.experiments.learning import (
     learn,
     side_by_side,
 )
-from airscene.experiments.machine import provenance
-from airscene.experiments.pieces import begin, finish, read_piece, write_piece
+from airscene.experiments.pieces import (
+    begin,
+    ending,
+    finish,
+    read_piece,
+    write_piece,
+    write_results,
+)
 from airscene.experiments.reference import ReferenceTask, train_reference
 from airscene.experiments.tables import accuracy_of, summary, tables
 from airscene.experiments.times import TimesTask, measure_times
 from airscene.experiments.workers import Workers
-from airscene.files import write_text, write_whole
+from airscene.files import write_whole
 from airscene.presets import PRESETS
 from airscene.report import figures
 
@@ -99,17 +104,15 @@ def carry_out(
         UserError: the folder holds another experiment.
         KeyboardInterrupt: Ctrl-C; what is finished is kept, and trainings have been saved.
     """
-    begin(out, experiment, [experiment.base], data_dir)
-    origin = provenance()  # now: the code may change during a long experiment
+    head = begin(out, experiment, [experiment.base], data_dir)
     measure(experiment, out, data_dir, workers)
     train_all(experiment, out, data_dir, workers)
-    results = collect(experiment, out, origin)
+    results = head | collect(experiment, out)
     paths = [
-        write_piece(out / "results.json", results),
-        write_text(out / "tables.md", tables(results)),
+        *write_results(out, results, tables(results)),
         *draw(results, out),
     ]
-    return "\n".join(["", summary(results), "", *map(str, paths)])
+    return ending(summary(results), paths)
 
 
 def measure(
@@ -186,8 +189,8 @@ def run_folder(out: Path, name: str, seed: int) -> Path:
     return out / "runs" / name / f"seed-{seed}"
 
 
-def collect(experiment: EstimatorsExperiment, out: Path, origin: dict[str, Any]) -> dict[str, Any]:
-    """All that was found, and where it comes from, as plain values."""
+def collect(experiment: EstimatorsExperiment, out: Path) -> dict[str, Any]:
+    """All that was found, as plain values."""
     times = read_piece(out / "times.json")
     variances = {
         name: _with_costs(read_piece(out / "variance" / f"{name}.json"), times, name)
@@ -195,8 +198,6 @@ def collect(experiment: EstimatorsExperiment, out: Path, origin: dict[str, Any])
     }
     write_piece(out / "variance.json", variances)
     return {
-        "config": dataclasses.asdict(experiment),
-        "provenance": origin,
         "times": times,
         "enumeration_overhead": times[EXACT] / times["reinforce"],
         "variance": variances,

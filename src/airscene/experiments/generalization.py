@@ -5,7 +5,6 @@ more objects than any scene of training held. Each finished piece is a file that
 again, so that the same command goes on where it was stopped.
 """
 
-import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,11 +14,10 @@ import numpy as np
 
 from airscene.config import Config
 from airscene.experiments.generalization_tables import accuracy, counters, summary, tables, told
-from airscene.experiments.machine import provenance
-from airscene.experiments.pieces import begin, finish, read_piece, write_piece
+from airscene.experiments.pieces import begin, ending, finish, read_piece, write_results
 from airscene.experiments.unseen import ExamConfig, UnseenTask, examine
 from airscene.experiments.workers import Workers
-from airscene.files import write_text, write_whole
+from airscene.files import write_whole
 from airscene.presets import PRESETS
 from airscene.report import figures
 from airscene.training.snapshots import load_view
@@ -120,22 +118,18 @@ def carry_out(
         UserError: the folder holds another experiment.
         KeyboardInterrupt: Ctrl-C; what is finished is kept, and trainings have been saved.
     """
-    begin(out, experiment, experiment.models.values(), data_dir)
-    origin = provenance()  # now: the code may change during a long experiment
+    head = begin(out, experiment, experiment.models.values(), data_dir)
     tasks = tasks_of(experiment, out, data_dir)
     for task in finish(workers, examine, [*tasks.values()]):
         print(f"{task.folder.relative_to(out)}: {told(read_piece(task.path), task.unseen)}")
-    results = {
-        "config": dataclasses.asdict(experiment),
-        "provenance": origin,
+    results = head | {
         "runs": grouped({key: read_piece(task.path) for key, task in tasks.items()}),
     }
     paths = [
-        write_piece(out / "results.json", results),
-        write_text(out / "tables.md", tables(results)),
+        *write_results(out, results, tables(results)),
         *draw(results, tasks, out),
     ]
-    return "\n".join(["", summary(results), "", *map(str, paths)])
+    return ending(summary(results), paths)
 
 
 def tasks_of(

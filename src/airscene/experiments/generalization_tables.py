@@ -4,7 +4,7 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
-from airscene.experiments.tables import NONE, SMOKE, mean_percent, percent, table
+from airscene.experiments.tables import NONE, mean_percent, page, percent, table
 
 NOTES = (
     "Shares of held-out scenes counted right, means and standard errors over all seeds. *Unseen*: "
@@ -47,8 +47,7 @@ def told(run: Run, unseen: Sequence[int]) -> str:
 
 def tables(results: dict[str, Any]) -> str:
     """All tables, as a page of Markdown."""
-    quick = [SMOKE] if results["config"]["quick"] else []
-    parts = ["# Strong generalisation", *quick, NOTES, summary(results)]
+    parts = [NOTES, summary(results)]
     for name, models in results["runs"].items():
         split = results["config"]["splits"][name]
         heading = f"## {name.capitalize()}: trained on {_list(split['seen'])}"
@@ -58,7 +57,7 @@ def tables(results: dict[str, Any]) -> str:
             "What scenes were counted as, in percent:",
             confusion(models),
         ]
-    return "\n\n".join(parts) + "\n"
+    return page("Strong generalisation", results["config"]["quick"], parts)
 
 
 def summary(results: dict[str, Any]) -> str:

@@ -5,7 +5,6 @@ objects that are long and thin, and cross one another. Each is evaluated on char
 drew none to learn from, and on alphabets that no training reads.
 """
 
-import dataclasses
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
@@ -22,12 +21,19 @@ from airscene.core.seeds import Purpose, global_stream
 from airscene.core.spatial import window_box
 from airscene.data import Scenes
 from airscene.experiments.learning import EvaluationConfig, LearningTask, learn, side_by_side
-from airscene.experiments.machine import best_device, provenance
+from airscene.experiments.machine import best_device
 from airscene.experiments.omniglot_tables import summary, tables
-from airscene.experiments.pieces import begin, finish, read_piece, write_piece
+from airscene.experiments.pieces import (
+    begin,
+    ending,
+    finish,
+    read_piece,
+    write_piece,
+    write_results,
+)
 from airscene.experiments.tables import number
 from airscene.experiments.workers import Workers
-from airscene.files import write_text, write_whole
+from airscene.files import write_whole
 from airscene.models.air import AIR
 from airscene.presets import PRESETS
 from airscene.report import figures
@@ -128,8 +134,7 @@ def carry_out(
         UserError: the folder holds another experiment, or Omniglot is not to be had.
         KeyboardInterrupt: Ctrl-C; what is finished is kept, and trainings have been saved.
     """
-    begin(out, experiment, experiment.trainings.values(), data_dir)
-    origin = provenance()  # now: the code may change during a long experiment
+    head = begin(out, experiment, experiment.trainings.values(), data_dir)
     learned = learning_tasks(experiment, out, data_dir)
     for task in finish(workers, learn, learned):
         print(f"{task.folder.relative_to(out)}: learned", flush=True)
@@ -143,13 +148,12 @@ def carry_out(
         ]
         for name in experiment.trainings
     }
-    results = {"config": dataclasses.asdict(experiment), "provenance": origin, "runs": runs}
+    results = head | {"runs": runs}
     paths = [
-        write_piece(out / "results.json", results),
-        write_text(out / "tables.md", tables(results)),
+        *write_results(out, results, tables(results)),
         *draw(learned[0], out),
     ]
-    return "\n".join(["", summary(results), "", *map(str, paths)])
+    return ending(summary(results), paths)
 
 
 def learning_tasks(

@@ -3,7 +3,7 @@
 import statistics
 from typing import Any
 
-from airscene.experiments.tables import SMOKE, number, table
+from airscene.experiments.tables import number, page, table
 
 NOTES = (
     "Characters of 1 to 4 strokes. *Seen*: alphabets that were learned from, by people who drew "
@@ -16,10 +16,9 @@ NOTES = (
 
 def tables(results: dict[str, Any]) -> str:
     """All tables, as a page of Markdown."""
-    quick = [SMOKE] if results["config"]["quick"] else []
-    parts = ["# Strokes", *quick, NOTES, summary(results)]
+    parts = [NOTES, summary(results)]
     parts += ["## Steps and bound by the true number of strokes", by_strokes(results)]
-    return "\n\n".join(parts) + "\n"
+    return page("Strokes", results["config"]["quick"], parts)
 
 
 def summary(results: dict[str, Any]) -> str:

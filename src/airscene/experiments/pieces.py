@@ -10,6 +10,7 @@ from typing import Any, Protocol, TypeVar
 from airscene.config import Config
 from airscene.data import load_sprites
 from airscene.errors import UserError
+from airscene.experiments.machine import provenance
 from airscene.experiments.workers import Workers
 from airscene.files import finite, read_json, write_text
 
@@ -37,7 +38,9 @@ def finish(
         yield task
 
 
-def begin(out: Path, experiment: Any, configs: Iterable[Config], data_dir: Path | None) -> None:
+def begin(
+    out: Path, experiment: Any, configs: Iterable[Config], data_dir: Path | None
+) -> dict[str, Any]:
     """Sees to it that nothing is missing before worker processes start.
 
     Args:
@@ -45,6 +48,10 @@ def begin(out: Path, experiment: Any, configs: Iterable[Config], data_dir: Path 
         experiment: see `claim`.
         configs: trainings, whose sprites are downloaded if need be.
         data_dir: where they lie, if they are not to be downloaded.
+
+    Returns:
+        What results.json begins with: the experiment, and where its results come from. That is
+        asked now, as the code may change during a long experiment.
 
     Raises:
         UserError: there is no seed, the sprites are not to be had, or the folder holds something
@@ -56,6 +63,21 @@ def begin(out: Path, experiment: Any, configs: Iterable[Config], data_dir: Path 
         for split in ("train", "test"):
             load_sprites(source, split, data_dir)
     claim(out, experiment)
+    return {"config": dataclasses.asdict(experiment), "provenance": provenance()}
+
+
+def write_results(out: Path, results: dict[str, Any], tables: str) -> list[Path]:
+    """Writes results.json and tables.md into an experiment's folder.
+
+    Returns:
+        Their paths.
+    """
+    return [write_piece(out / "results.json", results), write_text(out / "tables.md", tables)]
+
+
+def ending(summary: str, paths: Iterable[Path]) -> str:
+    """What an experiment prints at its end: its summary, and a line for each file."""
+    return "\n".join(["", summary, "", *map(str, paths)])
 
 
 def claim(out: Path, experiment: Any) -> None:

@@ -6,7 +6,6 @@ Each finished piece is a file that is not computed again, so that the same comma
 was stopped.
 """
 
-import dataclasses
 import itertools
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,8 +16,7 @@ from airscene.data import SceneConfig
 from airscene.errors import UserError
 from airscene.experiments.labelled_scenes import Numbers, ScenesTask, compose_parts
 from airscene.experiments.learning import EvaluationConfig, LearningTask, learn, side_by_side
-from airscene.experiments.machine import provenance
-from airscene.experiments.pieces import begin, finish, read_piece, write_piece
+from airscene.experiments.pieces import begin, ending, finish, read_piece, write_results
 from airscene.experiments.questions import QUESTIONS
 from airscene.experiments.readers import ReadingConfig
 from airscene.experiments.reading import (
@@ -33,7 +31,7 @@ from airscene.experiments.reading import (
 from airscene.experiments.representation_tables import curves, summary, tables
 from airscene.experiments.tables import percent
 from airscene.experiments.workers import Workers
-from airscene.files import write_text, write_whole
+from airscene.files import write_whole
 from airscene.presets import PRESETS
 from airscene.report import figures
 
@@ -184,20 +182,18 @@ def carry_out(
         KeyboardInterrupt: Ctrl-C; what is finished is kept, and trainings have been saved.
     """
     trainings = [model for exam in experiment.exams.values() for model in exam.models.values()]
-    begin(out, experiment, trainings, data_dir)
-    origin = provenance()  # now: the code may change during a long experiment
+    head = begin(out, experiment, trainings, data_dir)
     compute(experiment, out, data_dir, workers)
-    results = collect(experiment, out, origin)
+    results = head | collect(experiment, out)
     questions = {name: some for exam in results["answers"].values() for name, some in exam.items()}
     drawn = figures.label_efficiency(
         {QUESTIONS[name].title: curves(some) for name, some in questions.items()}
     )
     paths = [
-        write_piece(out / "results.json", results),
-        write_text(out / "tables.md", tables(results)),
+        *write_results(out, results, tables(results)),
         write_whole(out / "figure.png", drawn.savefig),
     ]
-    return "\n".join(["", summary(results), "", *map(str, paths)])
+    return ending(summary(results), paths)
 
 
 def compute(
@@ -215,18 +211,14 @@ def compute(
         print(f"{task.path.relative_to(out)}: {told} answered right", flush=True)
 
 
-def collect(
-    experiment: RepresentationExperiment, out: Path, origin: dict[str, Any]
-) -> dict[str, Any]:
-    """All pieces, as results.json has them."""
+def collect(experiment: RepresentationExperiment, out: Path) -> dict[str, Any]:
+    """All pieces, as results.json has them after its beginning."""
     pieces = {
         "models": learning_tasks(experiment, out, None),
         "clusters": inference_tasks(experiment, out),
         "answers": reading_tasks(experiment, out),
     }
     return {
-        "config": dataclasses.asdict(experiment),
-        "provenance": origin,
         **{
             name: grouped({key: read_piece(task.path) for key, task in tasks.items()})
             for name, tasks in pieces.items()

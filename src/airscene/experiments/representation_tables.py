@@ -8,7 +8,7 @@ import numpy as np
 
 from airscene.experiments.questions import QUESTIONS
 from airscene.experiments.reading import PIXELS
-from airscene.experiments.tables import NONE, SMOKE, mean_error, mean_percent, table
+from airscene.experiments.tables import NONE, mean_error, mean_percent, page, table
 
 GOAL = 0.9  # of answers right, at which labels are compared
 NOTES = (
@@ -26,12 +26,12 @@ Answers = dict[
 
 def tables(results: dict[str, Any]) -> str:
     """All tables, as a page of Markdown."""
-    quick = [SMOKE] if results["config"]["quick"] else []
-    parts = ["# What the latents are worth", *quick, NOTES, summary(results)]
+    parts = [NOTES, summary(results)]
     for questions in results["answers"].values():
         for question, answers in questions.items():
             parts += [f"## Every seed: {QUESTIONS[question].title}", by_seed(answers)]
-    return "\n\n".join([*parts, "## Clusters of appearance", by_cluster(results)]) + "\n"
+    parts += ["## Clusters of appearance", by_cluster(results)]
+    return page("What the latents are worth", results["config"]["quick"], parts)
 
 
 def summary(results: dict[str, Any]) -> str:

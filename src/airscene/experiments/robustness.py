@@ -17,11 +17,16 @@ import numpy as np
 
 from airscene.config import Config
 from airscene.experiments.learning import EvaluationConfig, LearningTask, learn, side_by_side
-from airscene.experiments.machine import provenance
-from airscene.experiments.pieces import begin, finish, read_piece, write_piece
-from airscene.experiments.tables import SMOKE, accuracy_of, percent, success, table
+from airscene.experiments.pieces import (
+    begin,
+    ending,
+    finish,
+    read_piece,
+    write_results,
+)
+from airscene.experiments.tables import accuracy_of, page, percent, success, table
 from airscene.experiments.workers import Workers
-from airscene.files import write_text, write_whole
+from airscene.files import write_whole
 from airscene.models.air_config import AIRConfig, scale_of
 from airscene.presets import PRESETS
 from airscene.report import figures
@@ -113,8 +118,7 @@ def carry_out(
         UserError: the folder holds another experiment.
         KeyboardInterrupt: Ctrl-C; what is finished is kept, and trainings have been saved.
     """
-    begin(out, experiment, [experiment.base], data_dir)
-    origin = provenance()  # now: the code may change during a long experiment
+    head = begin(out, experiment, [experiment.base], data_dir)
     tasks = {
         (cell, seed): LearningTask(
             training_of(experiment.base, cell, seed),
@@ -132,18 +136,15 @@ def carry_out(
         cell: [read_piece(tasks[cell, seed].path) for seed in range(experiment.seeds)]
         for cell in experiment.cells
     }
-    results = {
-        "config": dataclasses.asdict(experiment),
-        "provenance": origin,
+    results = head | {
         "runs": {cell.name: some for cell, some in runs.items()},
     }
     figure = heatmap(experiment, runs)
     paths = [
-        write_piece(out / "results.json", results),
-        write_text(out / "tables.md", tables(experiment, runs)),
+        *write_results(out, results, tables(experiment, runs)),
         write_whole(out / "heatmap.png", figure.savefig),
     ]
-    return "\n".join(["", by_cell(runs), "", *map(str, paths)])
+    return ending(by_cell(runs), paths)
 
 
 def training_of(base: Config, cell: Cell, seed: int) -> Config:
@@ -160,8 +161,7 @@ def training_of(base: Config, cell: Cell, seed: int) -> Config:
 
 def tables(experiment: RobustnessExperiment, runs: dict[Cell, list[dict[str, Any]]]) -> str:
     """All of it as a page of Markdown."""
-    quick = [SMOKE] if experiment.quick else []
-    return "\n\n".join(["# Robustness", *quick, NOTES, by_cell(runs)]) + "\n"
+    return page("Robustness", experiment.quick, [NOTES, by_cell(runs)])
 
 
 def by_cell(runs: dict[Cell, list[dict[str, Any]]]) -> str:

@@ -7,7 +7,6 @@ finished piece is a file that is not computed again. Pieces are computed one aft
 because the renderer itself uses all cores.
 """
 
-import dataclasses
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,12 +17,18 @@ from airscene.data import Scenes
 from airscene.experiments import scenes3d_figures
 from airscene.experiments.direct_pose import DirectTask, optimise
 from airscene.experiments.learning import EvaluationConfig, LearningTask, learn, side_by_side
-from airscene.experiments.machine import commit, provenance
-from airscene.experiments.pieces import begin, finish, read_piece, write_piece
+from airscene.experiments.machine import commit
+from airscene.experiments.pieces import (
+    begin,
+    ending,
+    finish,
+    read_piece,
+    write_piece,
+    write_results,
+)
 from airscene.experiments.scenes3d_tables import summary, tables
 from airscene.experiments.supervised import SupervisedTask, supervise
 from airscene.experiments.workers import Workers
-from airscene.files import write_text
 from airscene.presets import PRESETS
 from airscene.results.placements import agreement, by_repeats
 from airscene.runs import TEST_SEED, composed, load_run
@@ -113,18 +118,16 @@ def carry_out(
         UserError: the folder holds another experiment, or MuJoCo cannot draw here.
         KeyboardInterrupt: Ctrl-C; what is finished is kept, and trainings have been saved.
     """
-    begin(out, experiment, [experiment.base, experiment.table], data_dir)
-    origin = provenance()  # now: the code may change during a long experiment
+    head = begin(out, experiment, [experiment.base, experiment.table], data_dir)
     work = Work(experiment, out)
     for job in finish(workers, do, work.jobs):
         print(f"{job.path.relative_to(out)}", flush=True)
-    results = work.results | {"config": dataclasses.asdict(experiment), "provenance": origin}
+    results = work.results | head
     paths = [
-        write_piece(out / "results.json", results),
-        write_text(out / "tables.md", tables(results)),
+        *write_results(out, results, tables(results)),
         *scenes3d_figures.write(work, out),
     ]
-    return "\n".join(["", summary(results), "", *map(str, paths)])
+    return ending(summary(results), paths)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
-from airscene.experiments.tables import NONE, SMOKE, table
+from airscene.experiments.tables import NONE, page, table
 
 NOTES = (
     "Held-out scenes. Positions are distances on a table on which objects lie from −1 to 1. Yaws "
@@ -30,8 +30,7 @@ Runs = Sequence[dict[str, Any]]
 
 def tables(results: dict[str, Any]) -> str:
     """All of it as a page."""
-    quick = [SMOKE] if results["config"]["quick"] else []
-    return "\n\n".join(["# 3D scenes", *quick, NOTES, summary(results)]) + "\n"
+    return page("3D scenes", results["config"]["quick"], [NOTES, summary(results)])
 
 
 def summary(results: dict[str, Any]) -> str:

@@ -5,7 +5,6 @@ count, 0, 1, 2, 3 or 4 and more, from the code of a whole picture. Here AIR and 
 scenes without any label, and a convolutional network learns to count from pixels and labels.
 """
 
-import dataclasses
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -22,13 +21,20 @@ from airscene.data import SceneConfig, Scenes
 from airscene.experiments.inferred import see_pictures
 from airscene.experiments.labelled_scenes import Numbers, ScenesTask, compose_parts, load_scenes
 from airscene.experiments.learning import EvaluationConfig, LearningTask, learn, side_by_side
-from airscene.experiments.machine import best_device, provenance
-from airscene.experiments.pieces import begin, finish, read_piece, write_piece
+from airscene.experiments.machine import best_device
+from airscene.experiments.pieces import (
+    begin,
+    ending,
+    finish,
+    read_piece,
+    write_piece,
+    write_results,
+)
 from airscene.experiments.readers import Labelled, ReadingConfig, answers_of, learn_to_answer
 from airscene.experiments.subitizing_tables import mean_of_classes, panels, summary, tables
 from airscene.experiments.tables import percent
 from airscene.experiments.workers import Workers
-from airscene.files import write_text, write_whole
+from airscene.files import write_whole
 from airscene.kinds import kind_of
 from airscene.models.base import Model
 from airscene.presets import PRESETS
@@ -163,8 +169,7 @@ def carry_out(
         UserError: the folder holds another experiment.
         KeyboardInterrupt: Ctrl-C; what is finished is kept, and trainings have been saved.
     """
-    begin(out, experiment, experiment.models.values(), data_dir)
-    origin = provenance()  # now: the code may change during a long experiment
+    head = begin(out, experiment, experiment.models.values(), data_dir)
     composing = ScenesTask(experiment.scenes, experiment.numbers, out / "scenes", data_dir)
     for task in finish(workers, compose_parts, [composing]):
         print(f"{task.folder.relative_to(out)}: composed", flush=True)
@@ -175,15 +180,14 @@ def carry_out(
     for task in finish(workers, count_scenes, counting_tasks(experiment, out)):
         told = percent(mean_of_classes(true.numpy(), np.array(read_piece(task.path)["classes"])))
         print(f"{task.path.relative_to(out)}: {told}, a mean of the classes", flush=True)
-    results = collect(experiment, out, origin, tests)
+    results = head | collect(experiment, out, tests)
     learned = [out / name / "seed-0" for name in experiment.models]
     paths = [
-        write_piece(out / "results.json", results),
-        write_text(out / "tables.md", tables(results)),
+        *write_results(out, results, tables(results)),
         write_whole(out / "figure.png", figures.by_group(panels(results)).savefig),
         write_whole(out / "scenes.png", draw(tests[:SHOWN], learned).savefig),
     ]
-    return "\n".join(["", summary(results), "", *map(str, paths)])
+    return ending(summary(results), paths)
 
 
 def learning_tasks(
@@ -253,10 +257,8 @@ def _codes(model: Model, scenes: Scenes) -> np.ndarray:
     return torch.cat([model.infer(part.to(model.device)).means.cpu() for part in parts]).numpy()
 
 
-def collect(
-    experiment: SubitizingExperiment, out: Path, origin: dict[str, Any], tests: Scenes
-) -> dict[str, Any]:
-    """All pieces, as results.json has them."""
+def collect(experiment: SubitizingExperiment, out: Path, tests: Scenes) -> dict[str, Any]:
+    """All pieces, as results.json has them after its beginning."""
     true, groups = classes_of(tests.count).numpy(), groups_of(tests)
     answers: dict[str, list[dict[str, Any]]] = {}
     for task in counting_tasks(experiment, out):
@@ -274,8 +276,6 @@ def collect(
         }
         answers.setdefault(task.reader, []).append(row)
     return {
-        "config": dataclasses.asdict(experiment),
-        "provenance": origin,
         "scenes": {
             name: {k: int(v.sum()) for k, v in some.items()} for name, some in groups.items()
         },

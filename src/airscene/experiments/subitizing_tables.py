@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from airscene.experiments.tables import SMOKE, mean_percent, percent, table
+from airscene.experiments.tables import mean_percent, page, percent, table
 
 NOTES = (
     "Means over the five classes of the share of held-out scenes that are given the right one of "
@@ -17,11 +17,10 @@ NOTES = (
 
 def tables(results: dict[str, Any]) -> str:
     """All tables, as a page of Markdown."""
-    quick = [SMOKE] if results["config"]["quick"] else []
-    parts = ["# Subitizing", *quick, NOTES, summary(results)]
+    parts = [NOTES, summary(results)]
     for name in results["scenes"]:
         parts += [f"## By {name}", by_group(results, name)]
-    return "\n\n".join(parts) + "\n"
+    return page("Subitizing", results["config"]["quick"], parts)
 
 
 def summary(results: dict[str, Any]) -> str:

@@ -28,11 +28,21 @@ VARIANCE_NOTES = (
 )
 
 
+def page(title: str, quick: bool, parts: Iterable[str]) -> str:
+    """A page of Markdown.
+
+    Args:
+        title: its heading.
+        quick: whether its numbers are of a smoke test, which it then says.
+        parts: paragraphs, headings and tables.
+    """
+    return "\n\n".join([f"# {title}", *([SMOKE] if quick else []), *parts]) + "\n"
+
+
 def tables(results: dict[str, Any]) -> str:
     """All tables, as a page of Markdown."""
-    quick = [SMOKE] if results["config"]["quick"] else []
     overhead = f"Enumerating takes {results['enumeration_overhead']:.2f} times as long as one n."
-    parts = ["# Gradient estimators", *quick, NOTES, summary(results), overhead]
+    parts = [NOTES, summary(results), overhead]
     parts += ["## Final count accuracy by seed", by_seed(results)]
     parts += ["## Variance of the gradient", VARIANCE_NOTES]
     for stage in results["config"]["stages"]:
@@ -41,7 +51,7 @@ def tables(results: dict[str, Any]) -> str:
                 f"### At {100 * stage:.0f} % of training, {title}",
                 variance(results, stage, kind),
             ]
-    return "\n\n".join(parts) + "\n"
+    return page("Gradient estimators", results["config"]["quick"], parts)
 
 
 def summary(results: dict[str, Any]) -> str:

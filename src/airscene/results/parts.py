@@ -36,9 +36,8 @@ def wholes(labels: np.ndarray) -> np.ndarray:
     outline = np.asarray(shared.sum(1)).flatten()
     shared = shared[:, 1:].tocsr()  # what is shared with objects, not with what lies behind
     found = np.arange(len(area))
-    for k in np.argsort(
-        -area, kind="stable"
-    ):  # what a part leans on is larger: it is known by then
+    # the largest first: what a part leans on is known by then
+    for k in np.argsort(-area, kind="stable"):
         own = slice(*shared.indptr[k : k + 2])
         if k == 0 or own.start == own.stop:
             continue
