@@ -85,31 +85,34 @@ class Contrast:
         longer = (length - math.log(usual)) * differ**2 / (differ**2 + error**2)
         return min(max(math.exp(longer), 1 / MOST_LONGER), MOST_LONGER)
 
-    def prepare(self, picture: np.ndarray) -> torch.Tensor:
+    def prepare(self, picture: np.ndarray, longer: float | None = None) -> torch.Tensor:
         """A picture as a model takes it.
 
         Args:
             picture: (H, W, C), as bytes, 16 bits, or floats.
+            longer: how many times as long as usual its things are; measured unless given.
 
         Returns:
             Float32 in [0, 1], shape (1, h, w), h and w being H and W times `shrink` over `longer`,
             rounded.
         """
         assert self.polarity is not None and self.white is not None
-        small = self.shrunk(picture, self.longer(picture))
+        small = self.shrunk(picture, self.longer(picture) if longer is None else longer)
         seen = Against(small, self.span, self.polarity)[WHOLE]
         value = np.clip(seen / self.white[_kind(picture)], 0, 1)
         value = np.arcsinh(value / KNEE) / math.asinh(1 / KNEE)
         return torch.from_numpy(value.astype(np.float32))[None]
 
-    def show(self, picture: np.ndarray) -> Against:
+    def show(self, picture: np.ndarray, longer: float | None = None) -> Against:
         """What a picture shows against what lies behind, at its own size and not compressed.
 
         Args:
             picture: (H, W, C), as bytes, 16 bits, or floats.
+            longer: how many times as long as usual its things are; measured unless given.
         """
         assert self.polarity is not None
-        return Against(picture, _known(self.object_size) * self.longer(picture), self.polarity)
+        longer = self.longer(picture) if longer is None else longer
+        return Against(picture, _known(self.object_size) * longer, self.polarity)
 
     def shrunk(self, picture: np.ndarray, longer: float = 1.0) -> np.ndarray:
         """A picture (H, W, C) as floats, its full white being 1, at the size of prepared ones.

@@ -23,11 +23,13 @@ def find_in(run: Run, pictures: Iterable[WholePicture]) -> Iterator[Found]:
         pictures: of any sizes.
     """
     model = cast(WholeAIR, run.model)
+    contrast = model.config.contrast
     for picture in pictures:
-        contrast = model.config.contrast
-        prepared = contrast.prepare(picture.pixels)
+        longer = contrast.longer(picture.pixels)
+        prepared = contrast.prepare(picture.pixels, longer)
         objects = model.explain_whole(prepared.to(model.device))
-        yield Found(picture, label(contrast.show(picture.pixels), objects, size_of(prepared)))
+        seen = contrast.show(picture.pixels, longer)
+        yield Found(picture, label(seen, objects, size_of(prepared)))
 
 
 def infer_whole(run: Run, files: list[Path], targets: Targets) -> tuple[int, int]:
