@@ -226,11 +226,11 @@ PRESETS = {
     "whole": Config(
         model=WholeConfig(),
         training=TrainingConfig(
-            iterations=600,
+            iterations=1200,
             batch=24,
             learning_rate=((0.0, 1e-4), (0.1, 3e-3), (0.6, 3e-3), (1.0, 2e-5)),
             prior_odds=SHORT_ODDS,
-            validate_every=100,
+            validate_every=200,
             snapshots=12,
         ),
     ),

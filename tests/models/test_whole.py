@@ -3,12 +3,14 @@
 import itertools
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch.distributions import Normal
 
 from airscene.data.contrast import Contrast
 from airscene.models.places import Sheet, pasted
+from airscene.models.regrouping import Regrouping
 from airscene.models.whole import WholeAIR
 from airscene.models.whole_config import WholeConfig
 
@@ -104,7 +106,8 @@ def test_gradients_are_those_of_finite_differences_in_the_first_pass(model, pict
     noise = torch.randn(1, 6, model.latents, generator=torch.Generator().manual_seed(2))
     bias, last = model.decoder.correction[-1].bias, model.attend[-1].bias
     model.score.bound(model(image, noise))[0].backward()
-    for parameter, index in ((bias, 12), (last, 0), (last, 1), (last, 2), (last, 5)):
+    own = [(bias, 12), (last, 0), (last, 1), (last, 2), (last, 5)]
+    for parameter, index in (*own, (model.sizes, 0), (model.sizes, 1)):
         values = []
         for step in (1e-6, -1e-6):
             with torch.no_grad():
@@ -113,6 +116,34 @@ def test_gradients_are_those_of_finite_differences_in_the_first_pass(model, pict
                 parameter[index] -= step
         difference = (values[0] - values[1]) / 2e-6
         assert float(parameter.grad[index]) == pytest.approx(difference, rel=1e-4, abs=1e-5)
+
+
+def density(model, sheet, objects):
+    """Log density of one picture and of its objects, up to a constant, in nats."""
+    error = sheet.left.square().sum() / (2 * model.sigma.square())
+    return float((model.log_odds - model.score.cost(objects).detach()).sum() - error)
+
+
+def test_other_ways_gain_what_they_add_to_the_density(model, picture, monkeypatch):
+    monkeypatch.setattr("airscene.models.regrouping.ROUNDS", 1)
+    monkeypatch.setattr("airscene.models.regrouping.WORTH", 0.0)
+    regroup = Regrouping(model._at, model.score, 2 * CONFIG.side)  # so that neighbours are far
+    with torch.no_grad():
+        found = model.explain_whole(picture).moved(model.margin)
+        sheet = Sheet.of(picture[None], model.margin).less(found.row, found.corner, found.paint)
+        ways = regroup._ways(sheet, found, np.ones(len(found), bool))
+        gains = regroup._gains(sheet, found, ways)
+        before = density(model, sheet, found)
+        kinds = (ways.gone >= 0).sum(1), ways.some.sum(1)
+        assert {*zip(*(kind.tolist() for kind in kinds), strict=True)} == {(1, 2), (2, 1), (3, 2)}
+        for k in range(len(ways)):
+            less, other, _ = regroup._taken(sheet, found, ways[k : k + 1])
+            assert len(other) == len(found) + kinds[1][k] - kinds[0][k]
+            assert density(model, less, other) - before == pytest.approx(gains[k], abs=1e-6)
+        less, other, changed = regroup(sheet, found)
+    assert gains.max() > 0  # or else nothing was taken below
+    assert density(model, less, other) >= before + gains.max() - 1e-6
+    assert changed.any() and len(changed) == len(other)
 
 
 def test_the_objects_are_the_same_wherever_strips_end(model, picture):

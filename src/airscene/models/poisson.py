@@ -41,12 +41,12 @@ class PoissonScore:
     Attributes:
         log_odds: log of the intensity λ in an object's area, a scalar.
         sigma: standard deviation of a pixel around the canvas, a scalar.
-        side_std: standard deviation of the logarithm of a window's side.
+        side: the prior of the logarithm of a window's side, in expected sides; scalars.
     """
 
     log_odds: Tensor
     sigma: Tensor
-    side_std: float
+    side: Normal
 
     def bound(self, found: WholeInference) -> Float[Tensor, "batch"]:
         """The ELBO in nats, the presences summed out and z sampled once, shape (B,).
@@ -68,7 +68,7 @@ class PoissonScore:
         side, shift = (_part(objects.q_where, at) for at in (slice(0, 1), slice(1, None)))
         zero = torch.zeros_like(self.log_odds)
         cost = kl_divergence(objects.q_what, normal(zero, zero + 1)).sum(-1)
-        cost = cost + kl_divergence(side, normal(zero, zero + self.side_std)).sum(-1)
+        cost = cost + kl_divergence(side, self.side).sum(-1)
         far = (shift.loc.abs() - FAR).clamp(min=0).square().sum(-1)
         return cost - shift.entropy().sum(-1) + LEASH * far
 
@@ -96,8 +96,8 @@ class PoissonScore:
         """Log p(x, z, m) - log q(z, m | x) of sampled presences m, shape (B,)."""
         objects, zero = found.objects, torch.zeros_like(self.log_odds)
         presence = torch.bernoulli(objects.logit.sigmoid())
-        side, code = normal(zero, zero + self.side_std), normal(zero, zero + 1)
-        prior = side.log_prob(objects.where[:, 0]) + code.log_prob(objects.what).sum(-1)
+        code = normal(zero, zero + 1)
+        prior = self.side.log_prob(objects.where[:, 0]) + code.log_prob(objects.what).sum(-1)
         own = objects.q_where.log_prob(objects.where).sum(-1)
         own = own + objects.q_what.log_prob(objects.what).sum(-1)
         each = presence * (self.log_odds + prior - own)

@@ -2,8 +2,8 @@
 
 Generation: objects are scattered over the picture by a Poisson process, so that their number has no
 largest value and their positions are uniform. For each, what ~ N(0, I) and the logarithm of its
-window's side, in the expected side, ~ N(0, s²). The decoder paints what, the painted objects add up
-on black, and x ~ N(canvas, σ²) in each pixel.
+window's side, in the expected side, ~ N(m, s²), where m and s are learned. The decoder paints what,
+the painted objects add up on black, and x ~ N(canvas, σ²) in each pixel.
 
 Inference goes in passes. In each, the places that are most salient in what is left of the picture
 (`airscene.models.places`) are explained at once, each from its own surroundings: a glance gives the
@@ -26,6 +26,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import cast
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
@@ -39,6 +40,7 @@ from airscene.models.base import Model
 from airscene.models.objects import Objects, turns
 from airscene.models.places import TRIED, Sheet, find_places, pasted
 from airscene.models.poisson import PoissonScore, WholeInference
+from airscene.models.regrouping import Regrouping
 from airscene.models.view import View
 from airscene.models.whole_config import GLANCE, ROOM, WholeConfig
 
@@ -51,6 +53,7 @@ NEIGHBOURS = 1.2  # how near to each other objects have to do with each other, i
 ODDS_UNIT = 10.0  # nats, in which the log odds of presence are weighed
 START_ODDS_WEIGHT = 0.1  # of them
 PASSES, MOST_PASSES = 4, 50  # in training, and in a picture that never seems to be explained
+SIZES_RATE = 5.0  # how many times as fast as weights the prior of sizes is learned
 AT_ONCE = 4096  # places that are explained at a time
 
 
@@ -72,6 +75,7 @@ class WholeAIR(Model[WholeConfig]):
         self.log_odds: Tensor
         self.register_buffer("log_odds", torch.zeros(()))
         self.odds_weight = nn.Parameter(torch.tensor(START_ODDS_WEIGHT))
+        self.sizes = nn.Parameter(torch.zeros(2))
         self.widen(1.0)
         last = cast(nn.Linear, self.attend[-1])
         last.weight.data.mul_(0.1)
@@ -154,7 +158,8 @@ class WholeAIR(Model[WholeConfig]):
 
         Passes go on until no place is left that is worth a look. An object is present if that is
         more probable than not; what it paints is then taken off the picture, and nothing else is.
-        At last, objects that have neighbours are seen once more when all others are explained.
+        Objects that have neighbours are then seen once more, as all others are explained, and
+        explained in other ways where these are better (`airscene.models.regrouping`).
 
         Args:
             picture: prepared, in [0, 1], shape (1, H, W).
@@ -176,16 +181,27 @@ class WholeAIR(Model[WholeConfig]):
                 sheet = sheet.less(part.row, part.corner, part.paint)
             sheet = sheet.without(row, pixel, self._tried)
             parts += present
-        return self._seen_again(sheet, Objects.join(parts)).moved(-self.margin)
+        sheet, found = self._seen_again(sheet, Objects.join(parts))
+        sheet, found, changed = self._regrouping(sheet, found)
+        _, found = self._seen_again(sheet, found, changed)
+        return found[found.logit > 0].moved(-self.margin)
 
-    def _seen_again(self, sheet: Sheet, found: Objects) -> Objects:
-        """Objects whose neighbours have changed since they were found, in turns.
+    def _seen_again(
+        self, sheet: Sheet, found: Objects, changed: np.ndarray | None = None
+    ) -> tuple[Sheet, Objects]:
+        """Objects that have neighbours, inferred once more in turns, and what they leave.
 
         One that is not present any more is left out.
+
+        Args:
+            sheet: what the objects leave of the picture.
+            found: the objects.
+            changed: which of them are inferred again, shape (T,); all unless given.
         """
         present = torch.ones(len(found), dtype=torch.bool, device=found.row.device)
         middle = found.window[:, :2].cpu().numpy().astype(float)
         for numbers in turns(middle, NEIGHBOURS * self.config.side):
+            numbers = numbers if changed is None else numbers[changed[numbers]]
             at = torch.from_numpy(numbers).to(found.row.device)
             for some in at.split(AT_ONCE):
                 old = found[some]
@@ -194,7 +210,7 @@ class WholeAIR(Model[WholeConfig]):
                 found, present[some] = found.put(some, new), new.logit > 0
                 new = new[new.logit > 0]
                 sheet = sheet.less(new.row, new.corner, new.paint)
-        return found[present]
+        return sheet, found[present]
 
     def _place(self, objects: Objects) -> Tensor:
         """The pixels (y, x) from which objects were found, shape (T, 2)."""
@@ -213,7 +229,17 @@ class WholeAIR(Model[WholeConfig]):
     @property
     def score(self) -> PoissonScore:
         """How well objects explain crops, at the present odds and sigma."""
-        return PoissonScore(self.log_odds, self.sigma, self.config.side_std)
+        return PoissonScore(self.log_odds, self.sigma, self.side)
+
+    @property
+    def _regrouping(self) -> Regrouping:
+        return Regrouping(self._at, self.score, self.config.side)
+
+    @property
+    def side(self) -> Normal:
+        """The learned prior of the logarithm of a window's side, in expected sides; scalars."""
+        mean, spread_out = SIZES_RATE * self.sizes
+        return normal(mean, self.config.side_std * spread_out.exp())
 
     @torch.no_grad()
     def elbo(self, image: Float[Tensor, "batch 1 height width"]) -> Float[Tensor, "batch"]:
@@ -243,7 +269,7 @@ class WholeAIR(Model[WholeConfig]):
         row = torch.arange(number, device=device).repeat_interleave(count.long())
         size = torch.tensor([c.width, c.height], device=device)
         centre = torch.rand(len(row), 2, device=device) * size + self.margin
-        side = c.side * (c.side_std * torch.randn(len(row), 1, device=device)).exp()
+        side = c.side * self.side.sample((len(row), 1)).exp()
         side = side.clamp(SMALLEST, c.patch - ROOM)
         what = torch.randn(len(row), c.what, device=device)
         blank = torch.zeros(number, 1, c.height, c.width, device=device)

@@ -31,7 +31,7 @@ class WholeConfig(ModelConfig):
     width: Annotated[int, *within(1, 4096)] = 64
     """Width of a crop in training, in pixels of a prepared picture."""
     side_std: Annotated[float, *within(1e-3, 1)] = 0.5
-    """Standard deviation of the logarithm of that side."""
+    """Standard deviation of the logarithm of a window's side, until it is learned."""
     glimpse: Annotated[int, *within(1, 128)] = 14
     """Points along each side of a glimpse."""
     what: Annotated[int, *within(1, 1024)] = 12
