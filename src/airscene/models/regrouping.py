@@ -36,7 +36,7 @@ from airscene.models.poisson import PoissonScore
 DIRECTIONS = 4  # in which an object is explained as two
 OFFSET = 0.35  # of each of the two from the middle, in the window's side
 WORTH = 20.0  # nats that an object must leave in its paint to be explained as two
-LOOSE = 180.0  # log odds, in nats, up to which an object is one that neighbours may explain
+LOOSE = 80.0  # log odds, in nats, up to which an object is one that neighbours may explain
 TOUCH, NEAR = 0.7, 0.8  # how far off a neighbour is, at most, in sides of both, and expected sides
 FAR = 3.0  # expected sides between ways that are taken at once
 PAINTED = 0.02  # intensity from which an object paints a pixel
