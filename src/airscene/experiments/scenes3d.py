@@ -59,9 +59,9 @@ class Scenes3DExperiment:
     table_seeds: int = 3
     """The most trainings of the table-top by dreams."""
     told_seeds: int = 3
-    """The most trainings with labels."""
+    """The most trainings of the table-top with labels, on each of its data."""
     rivals: int = 3
-    """The most trainings of one object in each other way."""
+    """The most trainings of one object in each other way, labels included."""
     labelled: int = 20_000
     """Scenes of the table-top with labels."""
     pictures: int = 50
@@ -83,7 +83,7 @@ class Scenes3DExperiment:
 
     @property
     def told(self) -> range:
-        """The seeds of trainings with labels."""
+        """The seeds of trainings of the table-top with labels."""
         return range(min(self.seeds, self.told_seeds))
 
 
@@ -120,6 +120,7 @@ def carry_out(
         UserError: the folder holds another experiment, or MuJoCo cannot draw here.
         KeyboardInterrupt: Ctrl-C; what is finished is kept, and trainings have been saved.
     """
+    _check_painters(experiment)
     head = begin(out, experiment, [experiment.base, experiment.table], data_dir)
     work = Work(experiment, out)
     for job in finish(workers, do, work.jobs):
@@ -130,6 +131,12 @@ def carry_out(
         *scenes3d_figures.write(work, out),
     ]
     return ending(summary(results), paths)
+
+
+def _check_painters(experiment: Scenes3DExperiment) -> None:
+    """Draws a scene of each kind, so that nothing is computed where a painter cannot draw."""
+    for config in (experiment.base, experiment.table):
+        composed(replace(config, scenes=replace(config.scenes, test_size=1)), "test", 0, None)
 
 
 @dataclass(frozen=True)
@@ -234,13 +241,12 @@ class Work:
         """What a recipe is compared with."""
         e = self.experiment
         if seed in e.told:
-            tasks = [self.told(data, seed) for data in REPEATS]
-            yield from (Job(supervise, task) for task in [*tasks, self.supervised(seed)])
+            yield from (Job(supervise, self.told(data, seed)) for data in REPEATS)
         if seed == 0:
             yield Job(optimise, self.direct)
-        for way in [*WAYS][1:]:
-            if seed in e.seeds_of(way):
-                yield Job(learn, self.learned(way, seed))
+        if seed in e.seeds_of(LABELS):
+            yield Job(supervise, self.supervised(seed))
+            yield from (Job(learn, self.learned(way, seed)) for way in [*WAYS][1:])
 
     @property
     def results(self) -> dict[str, Any]:
@@ -252,7 +258,7 @@ class Work:
         }
         table = [self._agreement(seed) for seed in self.table_seeds]
         told = {data: [read_piece(self.told(data, s).path) for s in e.told] for data in REPEATS}
-        labels = [read_piece(self.supervised(seed).path) for seed in e.told]
+        labels = [read_piece(self.supervised(seed).path) for seed in e.seeds_of(LABELS)]
         return {
             "one_object": ways | {LABELS: labels},
             "direct": read_piece(self.direct.path),
