@@ -57,7 +57,6 @@ SIGMA = 0.3  # of a model that is built before any picture was seen
 START_SHIFT_STD = 0.3  # of a window's centre before squashing
 EDGE = 0.99  # how far towards the border a centre that was found may lie, for its atanh
 
-SURE = 0.99  # probability of a count from which an image is not searched again
 ODDS_UNIT = 10.0  # nats, in which the log odds of presence are weighed
 START_ODDS_WEIGHT = 0.1  # of them
 
@@ -170,9 +169,9 @@ class AIR(Model[AIRConfig]):
     ) -> Inference:
         """The posterior over scenes: its means, or one sample.
 
-        With feedback, the means of an image whose count is uncertain are looked for again from
-        other places, `AIRConfig.searches` times in all, and those with the highest bound are kept.
-        A sample is that of the first search.
+        With feedback, the means are looked for from several places, `AIRConfig.searches` times in
+        all, and of each image those with the highest bound are kept. A sample is that of the first
+        search.
 
         Args:
             image: images in [0, 1], shape (B, C, H, W).
@@ -363,16 +362,10 @@ class AIR(Model[AIRConfig]):
     @torch.no_grad()
     def _search_again(self, image: Tensor, noise: Tensor, found: Inference) -> Inference:
         """Of several searches of each image, the one with the highest bound; see `infer`."""
-        sure = found.posterior.log_probs.amax(-1) > math.log(SURE)
-        unsure = (~sure).nonzero()[:, 0]
-        if not len(unsure):
-            return found
-        best = found.take(unsure).elbo
         for rank in range(1, self.config.searches):
-            other = self(image[unsure], noise[unsure], rank=rank)
-            better = (other.elbo > best).nonzero()[:, 0]
-            found = found.put(unsure[better], other.take(better))
-            best = best.maximum(other.elbo)
+            other = self(image, noise, rank=rank)
+            better = (other.elbo > found.elbo).nonzero()[:, 0]
+            found = found.put(better, other.take(better))
         return found
 
     @torch.no_grad()

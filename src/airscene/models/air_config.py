@@ -48,7 +48,7 @@ class AIRConfig(ModelConfig):
     hidden: Annotated[int, *within(1, 16_384)] = 256
     """Units of each hidden layer of the other networks."""
     searches: Annotated[int, *within(1, 100)] = 3
-    """How often an image of uncertain count is searched, each time from another place."""
+    """How often each image is searched at inference, each time from another place."""
     background: BackgroundName = "none"
     """What lies under the objects: nothing, one colour, a coarse grid of values, or a network."""
     background_code: Annotated[int, *within(1, 4096)] = 8
