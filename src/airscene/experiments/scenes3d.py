@@ -58,7 +58,7 @@ class Scenes3DExperiment:
     """Trainings of one object by the recipe, with the seeds from 0 on."""
     table_seeds: int = 3
     """The most trainings of the table-top by dreams."""
-    told_seeds: int = 3
+    told_seeds: int = 1
     """The most trainings of the table-top with labels, on each of its data."""
     rivals: int = 3
     """The most trainings of one object in each other way, labels included."""
