@@ -43,13 +43,21 @@ def test_each_picture_is_read_alone(background):
 
 
 @pytest.mark.parametrize(("name", "side"), [("constant", 6), ("smooth", 3), ("network", 6)])
-def test_before_any_learning_it_is_near_the_median(background, side):
-    """The object covers less than half of each part whose median is taken."""
+def test_before_any_learning_it_is_near_what_most_pixels_are(background, side):
+    """The object covers less than half of each part that a value is read from."""
     colour = torch.tensor([0.2, 0.5, 0.9])[:, None, None]
     picture = colour.expand(1, 3, 20, 24).clone()
     picture[:, :, 8 : 8 + side, 9 : 9 + side] = 0.0
     canvas = background.paint(background.posterior(picture).loc)
     assert (canvas - colour).abs().max() < 0.1
+
+
+def test_a_smooth_background_is_seen_where_an_object_of_many_shades_covers_most_of_a_part():
+    smooth = BACKGROUNDS["smooth"](Shape(channels=1, height=64, width=64, hidden=8, code=4))
+    picture = torch.full((1, 1, 64, 64), 0.2)
+    picture[..., 24:34, :] = torch.linspace(0.3, 1.0, 10)[:, None]  # of the 16 rows of a part
+    canvas = smooth.paint(smooth.posterior(picture).loc)
+    assert (canvas - 0.2).abs().max() < 0.05
 
 
 def test_a_constant_background_has_one_value_a_channel_and_no_more():

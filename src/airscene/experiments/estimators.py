@@ -13,6 +13,7 @@ import numpy as np
 
 from airscene.config import Config
 from airscene.estimators import ESTIMATORS
+from airscene.experiments.estimators_tables import summary, tables
 from airscene.experiments.gradients import (
     EXACT,
     GROUPS,
@@ -36,7 +37,7 @@ from airscene.experiments.pieces import (
     write_results,
 )
 from airscene.experiments.reference import ReferenceTask, train_reference
-from airscene.experiments.tables import accuracy_of, summary, tables
+from airscene.experiments.tables import accuracy_of
 from airscene.experiments.times import TimesTask, measure_times
 from airscene.experiments.workers import Workers
 from airscene.files import write_whole

@@ -126,38 +126,8 @@ class AIR(Model[AIRConfig]):
             rank: where the first step of a search goes: to the most salient place for 0, to the
                 next for 1, and so on.
         """
-        q_background = self.background.posterior(image)
-        eps = torch.zeros_like(q_background.loc) if scene_noise is None else scene_noise
-        code = _draw(q_background, eps, reparameterised)
-        behind = self.background.paint(code)
-        view = self._view(image, behind)
-        state, latents = self.attention.start(image, rank), noise[:, 0] * 0
-        steps, painted, prior = [], [], self.prior(noise.shape[1])
-        for eps in noise.unbind(1):
-            features, centre, state = self.attention(state, latents, view)
-            steps.append(step := self._step(view, features, centre, eps, reparameterised))
-            latents = torch.cat([step.where, step.what], -1)
-            if self.config.feedback == "residual":
-                painted.append(self.paint(step.where.unsqueeze(1), step.what.unsqueeze(1)))
-                view, gain = view.after(painted[-1])
-                odds = self._odds(step, gain, prior).unsqueeze(-1) / ODDS_UNIT
-                steps[-1] = step._replace(logit=step.logit + self.odds_weight * odds)
-        logits, q_where, q_what, where, what = zip(*steps, strict=True)
-        where, what = torch.stack(where, 1), torch.stack(what, 1)
-        objects = Layers.join(painted) if painted else self.paint(where, what)
-        found = Inference(
-            posterior=CountPosterior(torch.cat(logits, -1)),
-            q_where=_stack(q_where),
-            q_what=_stack(q_what),
-            q_background=q_background,
-            where=where,
-            what=what,
-            background=code,
-            window=self.window(where),
-            scene=self._composed(image, behind, objects),
-            prior=prior,
-        )
-        return found.present_first() if painted else found
+        backdrop = self._backdrop(image, scene_noise, reparameterised)
+        return self._repeat(image, backdrop, noise, reparameterised, rank)
 
     @torch.no_grad()
     def infer(
@@ -186,10 +156,14 @@ class AIR(Model[AIRConfig]):
             device=image.device,
         )
         scene_noise = draw(len(image), self.background.latents, device=image.device)
-        found = self(image, noise, scene_noise)
-        if sample or self.config.feedback == "none":
-            return found
-        return self._search_again(image, noise, found)
+        backdrop = self._backdrop(image, scene_noise, reparameterised=True)
+        found = self._repeat(image, backdrop, noise)
+        once = sample or self.config.feedback == "none"
+        for rank in range(1, 1 if once else self.config.searches):
+            other = self._repeat(image, backdrop, noise, rank=rank)
+            better = (other.elbo > found.elbo).nonzero()[:, 0]
+            found = found.put(better, other.take(better))
+        return found
 
     def reconstruct(
         self, image: Float[Tensor, "batch channels height width"], steps: int | None = None
@@ -327,6 +301,51 @@ class AIR(Model[AIRConfig]):
         """Images, their backgrounds and objects, put together."""
         return Composition(image, behind, objects, self.compositor, self.sigma, self.likelihood)
 
+    def _backdrop(self, image: Tensor, noise: Tensor | None, reparameterised: bool) -> "_Backdrop":
+        """What lies behind the objects."""
+        posterior = self.background.posterior(image)
+        noise = torch.zeros_like(posterior.loc) if noise is None else noise
+        code = _draw(posterior, noise, reparameterised)
+        return _Backdrop(posterior, code, self.background.paint(code))
+
+    def _repeat(
+        self,
+        image: Tensor,
+        backdrop: "_Backdrop",
+        noise: Tensor,
+        reparameterised: bool = True,
+        rank: int = 0,
+    ) -> Inference:
+        """One search of images for their objects; see `forward` for the arguments."""
+        view = self._view(image, backdrop.canvas)
+        state, latents = self.attention.start(image, rank), noise[:, 0] * 0
+        steps, painted, prior = [], [], self.prior(noise.shape[1])
+        for eps in noise.unbind(1):
+            features, centre, state = self.attention(state, latents, view)
+            steps.append(step := self._step(view, features, centre, eps, reparameterised))
+            latents = torch.cat([step.where, step.what], -1)
+            if self.config.feedback == "residual":
+                painted.append(self.paint(step.where.unsqueeze(1), step.what.unsqueeze(1)))
+                view, gain = view.after(painted[-1])
+                odds = self._odds(step, gain, prior).unsqueeze(-1) / ODDS_UNIT
+                steps[-1] = step._replace(logit=step.logit + self.odds_weight * odds)
+        logits, q_where, q_what, where, what = zip(*steps, strict=True)
+        where, what = torch.stack(where, 1), torch.stack(what, 1)
+        objects = Layers.join(painted) if painted else self.paint(where, what)
+        found = Inference(
+            posterior=CountPosterior(torch.cat(logits, -1)),
+            q_where=_stack(q_where),
+            q_what=_stack(q_what),
+            q_background=backdrop.posterior,
+            where=where,
+            what=what,
+            background=backdrop.code,
+            window=self.window(where),
+            scene=self._composed(image, backdrop.canvas, objects),
+            prior=prior,
+        )
+        return found.present_first() if painted else found
+
     def _step(
         self, view: View, features: Tensor, centre: Tensor, noise: Tensor, reparameterised: bool
     ) -> "_Step":
@@ -360,15 +379,6 @@ class AIR(Model[AIRConfig]):
         return gain / (2 * self.sigma.square()) - cost + self.log_odds
 
     @torch.no_grad()
-    def _search_again(self, image: Tensor, noise: Tensor, found: Inference) -> Inference:
-        """Of several searches of each image, the one with the highest bound; see `infer`."""
-        for rank in range(1, self.config.searches):
-            other = self(image, noise, rank=rank)
-            better = (other.elbo > found.elbo).nonzero()[:, 0]
-            found = found.put(better, other.take(better))
-        return found
-
-    @torch.no_grad()
     def _start_calm(self) -> None:
         """Starting values from which learning neither splits an object nor gives up on it.
 
@@ -390,6 +400,14 @@ class _Step(NamedTuple):
     q_what: Normal
     where: Tensor
     what: Tensor
+
+
+class _Backdrop(NamedTuple):
+    """What lies behind the objects: its posterior, its code (B, G) and its canvas (B, C, H, W)."""
+
+    posterior: Normal
+    code: Tensor
+    canvas: Tensor
 
 
 def _draw(q: Normal, noise: Tensor, reparameterised: bool) -> Tensor:

@@ -23,9 +23,9 @@ from airscene.core.networks import MLP, calm, normal, spread
 BackgroundName = Literal["none", "constant", "smooth", "network"]
 
 GRID = 12  # values along each side of a smooth background
-AROUND = 0.25  # of each side of the picture, whose median a value departs from
+AROUND = 0.25  # of each side of the picture, from which a value is read
 SUMMARY = 8  # points along each side of the reduced picture that corrections are read from
-DARKEST = 1e-3  # medians are kept so far from 0 and 1, where the inverse of Φ has no end
+DARKEST = 1e-3  # values are kept so far from 0 and 1, where the inverse of Φ has no end
 START_STD = 0.1  # of the posterior
 
 
@@ -90,8 +90,10 @@ class Nothing(Background):
 class Smooth(Background):
     """A coarse grid of values, interpolated linearly.
 
-    The posterior departs from the median of the picture around each point of the grid, as objects
-    cover less than half of most such parts. A network reads a reduced picture and corrects it.
+    The posterior departs from where the pixels around each point of the grid are densest
+    (`densest`), as a background varies less than what lies on it, and objects may cover more than
+    half of a part. Of the whole picture they cover less, so that a single value departs from the
+    median, on which noise has less effect. A network reads a reduced picture and corrects it.
 
     Args:
         shape: of the canvas.
@@ -109,7 +111,7 @@ class Smooth(Background):
         """See `Background.posterior`."""
         summary = F.adaptive_avg_pool2d(image, SUMMARY).flatten(1)
         shift, std = self.correction(summary).to(image.dtype).chunk(2, -1)
-        start = torch.special.ndtri(self._medians(image).clamp(DARKEST, 1 - DARKEST))
+        start = torch.special.ndtri(self._values(image).clamp(DARKEST, 1 - DARKEST))
         return normal(start + shift, spread(std))
 
     def paint(self, z: Tensor) -> Tensor:
@@ -119,12 +121,14 @@ class Smooth(Background):
             return values.expand(-1, -1, *self.size)
         return F.interpolate(values, self.size, mode="bilinear", align_corners=False)
 
-    def _medians(self, image: Tensor) -> Float[Tensor, "batch latents"]:
-        """The median around each point of the grid, of every other pixel, shape (B, C grid²)."""
+    def _values(self, image: Tensor) -> Float[Tensor, "batch latents"]:
+        """What most pixels are around each point of the grid, of every other one, (B, C grid²)."""
         image = image[..., ::2, ::2]
         rows, columns = (self._around(pixels, image.device) for pixels in image.shape[-2:])
         around = image[:, :, rows[:, None, :, None], columns[None, :, None, :]]
-        return around.flatten(-2).median(-1).values.flatten(1)  # of (B, C, grid, grid, pixels)
+        around = around.flatten(-2)  # (B, C, grid, grid, pixels)
+        values = around.median(-1).values if self.grid == 1 else densest(around)
+        return values.flatten(1)
 
     def _around(self, pixels: int, device: torch.device) -> Int[Tensor, "grid width"]:
         """The pixels of an axis that are around each point of the grid."""
@@ -174,6 +178,23 @@ class Network(Constant):
         value, code = z[:, : self.values], z[:, self.values :]
         pattern = self.decoder(code).to(z.dtype).view(-1, *self.canvas)
         return torch.special.ndtr(value[..., None, None] + pattern)
+
+
+def densest(values: Float[Tensor, "*batch values"]) -> Float[Tensor, "*batch"]:
+    """The middle of the shortest interval that holds half of the values, without gradient.
+
+    Where more than half of the values are one background and the others are spread, it is that of
+    the background, as the median is. It still is where less than half are, if they lie closer
+    together than any other half (the location that belongs to the shorth of Andrews et al. 1972).
+
+    >>> densest(torch.tensor([0.0, 0.0, 0.0, 0.1, 0.4, 0.7, 1.0]))
+    tensor(0.)
+    """
+    half = values.shape[-1] // 2 + 1
+    ordered = values.detach().sort(-1).values
+    width = ordered[..., half - 1 :] - ordered[..., : 1 - half or None]
+    first = width.argmin(-1, keepdim=True)
+    return ordered.gather(-1, first + (half - 1) // 2).squeeze(-1)
 
 
 BACKGROUNDS: dict[str, type[Nothing] | type[Smooth] | type[Constant] | type[Network]] = {
