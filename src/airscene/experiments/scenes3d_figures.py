@@ -81,8 +81,9 @@ def _repeated(work: Work, model: Tabletop, scenes: Scenes) -> dict[str, Tensor]:
     assert scenes.labels is not None
     alike = (scenes.labels[:, :, None] == scenes.labels[:, None]) & (scenes.labels >= 0)[:, None]
     few = scenes[alike.sum((1, 2)).argsort(descending=True, stable=True)[:SHOWN]].pixels()
-    told = load_supervised(work.told(TOLD, 0))
-    rows = {"unsupervised": model, "with labels": told}
+    mean, mode = (load_supervised(work.told(TOLD, 0)) for _ in range(2))
+    mode.narrow = True
+    rows = {"unsupervised": model, "with labels,\na mean": mean, "with labels,\na mode": mode}
     return {"scenes": few} | {name: network.reconstruct(few) for name, network in rows.items()}
 
 
