@@ -60,7 +60,7 @@ class Scenes3DExperiment:
     """The most trainings of the table-top by dreams."""
     told_seeds: int = 1
     """The most trainings of the table-top with labels, on each of its data."""
-    rivals: int = 3
+    rivals: int = 2
     """The most trainings of one object in each other way, labels included."""
     labelled: int = 20_000
     """Scenes of the table-top with labels."""
