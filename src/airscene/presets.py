@@ -287,7 +287,7 @@ PRESETS = {
         ),
         model=TabletopConfig(objects="crockery", painter="mujoco", settled=True),
         training=TrainingConfig(
-            iterations=1500,
+            iterations=2000,
             batch=48,
             learning_rate=((0.0, 1e-4), (0.03, 1.5e-3), (0.5, 1.5e-3), (0.8, 3e-4), (1.0, 1e-5)),
             clip=10.0,

@@ -3,9 +3,10 @@
 import json
 from dataclasses import replace
 
+import pytest
 import torch
 
-from airscene.experiments.ordered_reader import OrderedReader, in_order_of_kinds
+from airscene.experiments.ordered_reader import OrderedReader, Reading, in_order_of_kinds
 from airscene.experiments.supervised import SupervisedTask, supervise
 from airscene.models.arrangement import Arrangement, draw_arrangements
 from airscene.models.tabletop import TabletopConfig
@@ -40,6 +41,16 @@ def test_the_order_of_different_kinds_does_not_matter_and_that_of_one_kind_does(
     off = (one - reader.score(image, other)).abs()
     same = kind[:, 0] == kind[:, 1]
     assert off[~same].max() < 1e-3 and off[same].min() > 1e-3
+
+
+def test_narrow_attention_stays_with_the_cell_that_has_most_of_it():
+    """Of 36 cells, two neighbours have 0.6 of the attention, and one far off has the rest."""
+    reading = Reading(OrderedReader(SMALL), torch.rand(1, 3, 24, 24))
+    share = torch.zeros(1, 36)
+    share[0, [7, 8, 28]] = torch.tensor([0.45, 0.15, 0.4])
+    narrowed = reading._narrowed(share)
+    assert narrowed[0, [7, 8]].tolist() == pytest.approx([0.75, 0.25])
+    assert narrowed.count_nonzero() == 2
 
 
 def test_it_learns_from_labels_where_no_kind_repeats(tmp_path):

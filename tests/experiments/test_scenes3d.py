@@ -8,12 +8,14 @@ import torch
 from PIL import Image
 
 from airscene.data import Scenes
+from airscene.errors import UserError
 from airscene.experiments import learning, reproduce, scenes3d
 from airscene.experiments.direct_pose import climb
 from airscene.experiments.machine import commit
 from airscene.experiments.scenes3d import WAYS, Work, full_experiment
 from airscene.experiments.supervised import SupervisedTask, supervise
 from airscene.models.rendered import Rendered, RenderedConfig
+from airscene.painters.by_name import PAINTERS
 from airscene.painters.world import BLOCKS
 from airscene.presets import PRESETS
 from airscene.results.placements import Placements, by_repeats
@@ -43,7 +45,17 @@ def test_the_recipe_is_the_preset_and_every_piece_has_a_place_of_its_own(out):
     model = work.learned(scenes3d.RECIPE, 0).config.model
     assert model == PRESETS["object3d"].model
     paths = [job.path for job in work.jobs]
-    assert len({*paths}) == len(paths) == 5 + 3 + 2 + 1 + 1 + 2
+    assert len({*paths}) == len(paths) == 5 + 3 + 2 + 2 * (1 + 2) + 1
+
+
+def test_a_painter_that_cannot_draw_is_found_before_anything_is_written(out, monkeypatch):
+    def broken(world):
+        raise UserError("MuJoCo is missing")
+
+    monkeypatch.setitem(PAINTERS, "raycast", broken)
+    with pytest.raises(UserError, match="MuJoCo is missing"):
+        reproduce("scenes3d", out, None, None, quick=True)
+    assert not out.exists()
 
 
 def test_direct_optimisation_climbs_to_a_pose_that_is_near():

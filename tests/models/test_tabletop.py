@@ -26,8 +26,9 @@ def model(double) -> Tabletop:
 def posterior(model) -> TabletopPosterior:
     image = torch.rand(1, 3, 12, 12, generator=torch.Generator().manual_seed(0)).double()
     found = model(image)
-    heat = found.look.heat
-    heat.copy_(torch.randn(heat.shape, generator=torch.Generator().manual_seed(1)))
+    generator = torch.Generator().manual_seed(1)
+    for score in (found.look.heat, found.look.stop):
+        score.copy_(torch.randn(score.shape, generator=generator))
     return found
 
 
@@ -79,11 +80,11 @@ def test_what_is_drawn_has_the_frequencies_of_the_choices(model, posterior):
     many = Look(*(part.expand(rows, *part.shape[1:]) for part in vars(look).values()))
     torch.manual_seed(2)
     scenes, cells, probs = TabletopPosterior(model.network, many, 2).draw()
-    heat = torch.nn.functional.pad(look.heat, (1, 0)).softmax(-1)[0]
+    stop, *chances = torch.cat([look.stop[:, :1], look.heat], -1).softmax(-1)[0].tolist()
     empty = (scenes.number == 0).double().mean().item()
-    assert empty == pytest.approx(heat[0].item(), abs=0.04)
+    assert empty == pytest.approx(stop, abs=0.04)
     first = cells[scenes.number > 0, 0].bincount(minlength=9) / rows
-    torch.testing.assert_close(first.double(), heat[1:], atol=0.04, rtol=0)
+    assert first.tolist() == pytest.approx(chances, abs=0.04)
     assert (probs.sum(-1)[scenes.kind >= 0] - 1).abs().max() < 1e-6
 
 

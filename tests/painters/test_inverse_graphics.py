@@ -20,8 +20,8 @@ BRIEF = replace(
         PRESET.training,
         iterations=150,
         batch=16,
-        learning_rate=((0.0, 1e-3), (0.7, 1e-3), (1.0, 1e-4)),
-        sigma_factor=((0.0, 20.0), (0.8, 3.0), (1.0, 1.0)),
+        learning_rate=((0.0, 5e-4), (0.7, 5e-4), (1.0, 5e-5)),
+        sigma_factor=((0.0, 20.0), (0.4, 2.0), (0.8, 1.0), (1.0, 1.0)),
         validate_every=150,
         validation_scenes=100,
         snapshots=0,
@@ -32,13 +32,13 @@ BRIEF = replace(
 def test_identity_and_position_are_learned_through_a_renderer(drawing, tmp_path):
     """Chance is a third of the identities, and a mean distance of 0.76 for the table's middle.
 
-    Seen for seed 0: 100 % and 0.258.
+    Seen for seed 0: 100 % and 0.096.
     """
     train_run(BRIEF, tmp_path)
     scenes = composed(BRIEF, "test", TEST_SEED, None)
     table, _ = objects(load_run(tmp_path).model, scenes)
     assert table["identity_accuracy"] > 0.95
-    assert table["position_error"] < 0.4
+    assert table["position_error"] < 0.2
 
 
 def test_a_training_whose_render_process_dies_ends_with_the_same_weights(drawing, monkeypatch):

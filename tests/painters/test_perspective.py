@@ -35,6 +35,12 @@ def test_areas_are_determinants_of_the_projection():
     torch.testing.assert_close(log_area(places(20), cameras(20), BLOCKS), expected)
 
 
+def test_areas_are_finite_from_below_the_table_and_behind_the_camera():
+    camera = torch.tensor([[0.0, -0.1, 4.2], [0.0, 0.9, 4.2]]).double()
+    position = torch.tensor([[0.0, 0.0], [50.0, 0.0]]).double()
+    assert log_area(position, camera, BLOCKS).isfinite().all()
+
+
 def test_points_are_seen_where_the_ray_caster_draws_them_and_as_large():
     """A small ball, whose picture has the projected place as its middle."""
     ball = ObjectKind("ball", "sphere", (0.08,), (1.0, 1.0, 1.0), symmetry=0)

@@ -23,6 +23,12 @@ def test_rows_come_in_order(tmp_path):
     assert [row["step"] for row in read_metrics(write(tmp_path, GOOD))] == [2, 4]
 
 
+def test_what_is_not_finite_is_left_out_so_that_the_rows_stay_readable(tmp_path):
+    with Log(tmp_path, 0, True) as log:
+        log.write({"step": 2, "train/elbo": float("nan"), "train/loss": 1.5})
+    assert read_metrics(tmp_path) == [{"step": 2, "train/loss": 1.5}]
+
+
 def test_without_a_file_there_are_no_rows(tmp_path):
     assert read_metrics(tmp_path) == []
 

@@ -21,7 +21,7 @@ from airscene.experiments.pieces import write_piece
 from airscene.models.arrangement import draw_one
 from airscene.models.rendered import Rendered, RenderedConfig
 from airscene.painters.base import yaw_error
-from airscene.runs import TEST_SEED, composed
+from airscene.runs import composed
 
 RATE = 0.08  # of Adam at the start, in the unit of positions; it falls to a tenth
 NEAR, TURNED = 0.1, math.radians(20)  # what counts as found: distance and yaw
@@ -38,6 +38,7 @@ class DirectTask:
         pictures: how many held-out scenes.
         starts: of each picture.
         steps: of each start.
+        test_seed: of the held-out scenes.
     """
 
     config: Config
@@ -45,12 +46,13 @@ class DirectTask:
     pictures: int
     starts: int
     steps: int
+    test_seed: int
 
 
 def optimise(task: DirectTask) -> None:
     """Explains each picture from all starts and writes how many of them end right."""
     model = Rendered(cast(RenderedConfig, task.config.model))
-    scenes = composed(task.config, "test", TEST_SEED, None)[: task.pictures]
+    scenes = composed(task.config, "test", task.test_seed, None)[: task.pictures]
     began = time.perf_counter()
     with global_stream(Purpose.EVALUATION, task.config.seed):
         kind, pose, value = climb(model, scenes.pixels(), task.starts, task.steps)

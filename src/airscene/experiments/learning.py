@@ -8,7 +8,7 @@ from airscene.config import Config
 from airscene.experiments.machine import best_device
 from airscene.experiments.pieces import logged, write_piece
 from airscene.results.evaluation import evaluate
-from airscene.runs import holds_run, load_run, test_scenes, train_run
+from airscene.runs import TEST_SEED, holds_run, load_run, own_scenes, train_run
 from airscene.training.logging import read_metrics
 from airscene.training.loop import CHECKPOINT, DivergedError
 
@@ -34,12 +34,14 @@ class LearningTask:
         folder: the run's.
         evaluation: what to hold it against.
         data_dir: where MNIST lies, if it is not to be downloaded.
+        test_seed: of the held-out scenes.
     """
 
     config: Config
     folder: Path
     evaluation: EvaluationConfig
     data_dir: Path | None
+    test_seed: int = TEST_SEED
 
     @property
     def path(self) -> Path:
@@ -119,5 +121,5 @@ def _evaluation(task: LearningTask) -> dict[str, Any]:
     if not (task.folder / CHECKPOINT).exists():
         return {"count_accuracy": None, "elbo": None, "bound": None}
     run = load_run(task.folder, best_device())
-    scenes = test_scenes(run, data_dir=task.data_dir)
+    scenes = own_scenes(run, data_dir=task.data_dir, seed=task.test_seed)
     return evaluate(run.model, scenes, task.evaluation.samples, task.evaluation.bound_scenes)

@@ -31,10 +31,13 @@ class OrderedReader(nn.Module):
     Attributes:
         world: what all scenes have in common.
         painter: draws them.
+        narrow: whether a place is answered as a mode and not as a mean: the mean of the attention
+            within the cell that has most of it and its neighbours.
     """
 
     def __init__(self, config: TabletopConfig):
         super().__init__()
+        self.narrow = False
         self.config, self.world = config, config.world
         self.painter = PAINTERS[config.painter](self.world)
         self.network = TabletopNetwork(self.world, config.hidden)
@@ -131,7 +134,7 @@ class Reading:
         self.reader, network = reader, reader.network
         self.news = GAIN * (image - MEAN)
         features = network.features(self.news)
-        self.loc, self.std = network.camera(features)
+        self.loc, self.std = network.camera(network.whole(features))
         self._keys, self._features = reader.keys(features).flatten(2), features.flatten(2)
         self._whole = F.elu(reader.whole(F.elu(reader.squeeze(features)).flatten(1)))
         self._told = image.new_zeros(len(image), len(reader.world.kinds) + 2)
@@ -143,10 +146,18 @@ class Reading:
         self._state = self.reader.cell(torch.cat([self._whole, self._told], -1), self._state)
         score = torch.einsum("bf,bfc->bc", self.reader.query(self._state), self._keys)
         self._share = share = score.softmax(-1)
+        share = self._narrowed(share) if self.reader.narrow else share
         attended = torch.einsum("bc,bfc->bf", share, self._features)
         going, place = self.reader.step(torch.cat([self._state, attended], -1)).split([1, 2], -1)
         self._place = share @ self.reader.network.middles(self.news) + STRIDE * place
         return going[:, 0]
+
+    def _narrowed(self, share: Tensor) -> Tensor:
+        """Shares of attention (B, C) within the cell that has most of it and its neighbours."""
+        middles = self.reader.network.middles(share)
+        apart = (middles - middles[share.argmax(-1)][:, None]).abs().amax(-1)  # (B, C)
+        share = share * (apart <= STRIDE)
+        return share / share.sum(-1, keepdim=True)
 
     def log_place(self, row: Tensor, pixel: Tensor) -> Tensor:
         """How well this step attends to the places (R, 2) in pixels, shape (R,)."""

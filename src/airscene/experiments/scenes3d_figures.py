@@ -25,7 +25,7 @@ from airscene.report import figures
 from airscene.report.figures import scenes_3d
 from airscene.report.findings import of_rendered
 from airscene.results.placements import Placements
-from airscene.runs import load_run, own_scenes
+from airscene.runs import load_run
 
 if TYPE_CHECKING:
     from airscene.experiments.scenes3d import Work
@@ -40,10 +40,10 @@ def write(work: Work, out: Path) -> Iterator[Path]:
     """Draws all figures into a folder and yields their paths."""
     recipe = next(iter(work.results["one_object"]))
     run = load_run(work.learned(recipe, 0).folder)
-    rows = _one_object(work, cast(Rendered, run.model), own_scenes(run))
+    rows = _one_object(work, cast(Rendered, run.model), work.held_out(run.config))
     yield write_whole(out / "one-object.png", scenes_3d.picture_rows(rows).savefig)
     run = load_run(work.table(0).folder)
-    scenes = own_scenes(run)
+    scenes = work.held_out(run.config)
     model = cast(Tabletop, run.model)
     shown = of_rendered(model, scenes)["tables"]
     yield write_whole(out / "table-top.png", scenes_3d.tables(shown).savefig)
@@ -81,8 +81,9 @@ def _repeated(work: Work, model: Tabletop, scenes: Scenes) -> dict[str, Tensor]:
     assert scenes.labels is not None
     alike = (scenes.labels[:, :, None] == scenes.labels[:, None]) & (scenes.labels >= 0)[:, None]
     few = scenes[alike.sum((1, 2)).argsort(descending=True, stable=True)[:SHOWN]].pixels()
-    told = load_supervised(work.told(TOLD, 0))
-    rows = {"unsupervised": model, "with labels": told}
+    mean, mode = (load_supervised(work.told(TOLD, 0)) for _ in range(2))
+    mode.narrow = True
+    rows = {"unsupervised": model, "with labels,\na mean": mean, "with labels,\na mode": mode}
     return {"scenes": few} | {name: network.reconstruct(few) for name, network in rows.items()}
 
 

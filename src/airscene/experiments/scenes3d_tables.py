@@ -4,6 +4,7 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
+from airscene.experiments.supervised import MOST_ATTENDED
 from airscene.experiments.tables import NONE, page, table
 
 NOTES = (
@@ -59,7 +60,8 @@ def _row(way: str, runs: Runs) -> list[str]:
 def table_top(runs: Runs, told: dict[str, Runs]) -> str:
     """A row a way to learn and a kind of data, in which a kind may repeat or not."""
     both = {"with repeats": runs, "without repeats": [run["without_repeats"] for run in runs]}
-    ways = {"dreams with repeats": both, "labels": told}
+    modes = {data: [run[MOST_ATTENDED] for run in those] for data, those in told.items()}
+    ways = {"dreams with repeats": both, "labels": told, "labels, a mode": modes}
     names = sorted({name for run in runs for name in run if name.startswith("yaw_error")})
     yaws = [(f"yaw of a {name.split('_')[-1]}", name, "{:.1f}", 1.0) for name in names]
     columns = [*COLUMNS, *yaws, ("s", "training_seconds", "{:,.0f}", 1.0)]

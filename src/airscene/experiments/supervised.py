@@ -25,6 +25,8 @@ from airscene.results.placements import agreement, by_repeats, place
 from airscene.runs import TEST_SEED, composed
 
 WEIGHTS = "supervised.safetensors"
+MOST_ATTENDED = "most_attended"
+"""In a piece: the figures of the same network where its attention is narrowed."""
 
 
 @dataclass(frozen=True)
@@ -37,12 +39,14 @@ class SupervisedTask:
         folder: where the piece and the weights go.
         network: that of the model; or, for a table-top, that of `ordered_reader`.
         held_out: of other scenes to evaluate on; those of `config` unless given.
+        test_seed: of the held-out scenes.
     """
 
     config: Config
     folder: Path
     network: Literal["own", "ordered"] = "own"
     held_out: Config | None = None
+    test_seed: int = TEST_SEED
 
     @property
     def path(self) -> Path:
@@ -56,12 +60,20 @@ def supervise(task: SupervisedTask) -> None:
     model = _fresh(task)
     _fit(model, composed(config, "train", config.seed, None), config)
     seconds = time.perf_counter() - began
-    test = composed(task.held_out or config, "test", TEST_SEED, None)
     task.folder.mkdir(parents=True, exist_ok=True)
     save_file(model.state_dict(), task.folder / WEIGHTS)
-    found = place(model.eval(), test.pixels())
-    table = agreement(test, found) | by_repeats(test, found)
+    test = composed(task.held_out or config, "test", task.test_seed, None)
+    table = _found_by(model.eval(), test)
+    if isinstance(model, OrderedReader):
+        model.narrow = True
+        table[MOST_ATTENDED] = _found_by(model, test)
     write_piece(task.path, {"seed": config.seed, "training_seconds": seconds, **table})
+
+
+def _found_by(model: Any, test: Scenes) -> dict[str, Any]:
+    """How well a network finds what held-out scenes hold."""
+    found = place(model, test.pixels())
+    return agreement(test, found) | by_repeats(test, found)
 
 
 def load_supervised(task: SupervisedTask) -> Any:

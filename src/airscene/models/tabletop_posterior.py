@@ -19,7 +19,7 @@ from airscene.models.pose import PosePosterior
 from airscene.models.tabletop_network import STRIDE, Look, TabletopNetwork
 from airscene.painters.perspective import ground, log_area, project
 
-NEAR = 0.42  # of the table around a chosen object: cells within are all but closed
+NEAR = 0.5  # of the table around a chosen object: cells within are all but closed
 CLOSED = 20.0  # nats that a closed cell loses
 BLUR = 0.5  # in cells: how far from its cell an object may be held to be
 
@@ -53,7 +53,7 @@ class TabletopPosterior:
         probs = camera.new_zeros(*shape, self.network.kinds)
         going = torch.ones_like(kind[:, 0], dtype=torch.bool)
         for n in range(self.steps):
-            choice = _choose(F.pad(heat, (1, 0)), sample)
+            choice = _choose(torch.cat([self.look.stop[:, n : n + 1], heat], -1), sample)
             going = going & (choice > 0)
             row = going.nonzero().squeeze(1)
             cell, seen = choice[row] - 1, camera[row]
@@ -105,12 +105,13 @@ class TabletopPosterior:
         near = near.float()
         closed = near.cumsum(1) - near  # by earlier steps, shape (B, N, C)
         heat = self.look.heat[:, None] - CLOSED * closed
-        every = F.pad(heat, (1, 0)).logsumexp(-1)  # (B, N)
+        stop = self.look.stop.expand(heat.shape[:2])  # (B, N)
+        every = torch.cat([stop[..., None], heat], -1).logsumexp(-1)
         chosen = heat.gather(-1, cells[..., None])[..., 0]
         going = ((chosen - every) * present).sum(1)
         last = scenes.number[:, None].clamp(max=self.steps - 1)
-        stopping = every.gather(1, last)[:, 0] * (scenes.number < self.steps)
-        return going - stopping
+        stopping = (stop - every).gather(1, last)[:, 0] * (scenes.number < self.steps)
+        return going + stopping
 
     def _log_objects(self, scenes: Arrangement, cells: Tensor) -> Tensor:
         """Log-density of kinds, positions and yaws, given the cells, shape (B,)."""

@@ -60,9 +60,11 @@ def log_area(
     """Logarithm of the square pixels that a unit of area of the table takes at a position.
 
     The table's plane is seen through a homography, whose determinant at a point is that of its
-    matrix over the cube of the distance along the direction in which the camera looks.
+    matrix over the cube of the distance along the direction in which the camera looks. It stays
+    finite where nothing is seen: from below the table, and of what is behind the camera.
     """
     _, elevation, distance = camera.unbind(-1)
     back, _, _ = axes(camera)
     away = distance - (position * back[..., :2]).sum(-1)
-    return 2 * math.log(focal_length(world)) + (distance * elevation.sin()).log() - 3 * away.log()
+    height = (distance * elevation.sin()).clamp(min=LEVEL)
+    return 2 * math.log(focal_length(world)) + height.log() - 3 * away.clamp(min=LEVEL).log()

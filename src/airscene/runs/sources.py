@@ -88,13 +88,16 @@ def test_scenes(run: Run, data: Path | None = None, data_dir: Path | None = None
     return scenes
 
 
-def own_scenes(run: Run, moved: Path | None = None, data_dir: Path | None = None) -> Scenes:
+def own_scenes(
+    run: Run, moved: Path | None = None, data_dir: Path | None = None, seed: int = TEST_SEED
+) -> Scenes:
     """A run's own held-out scenes.
 
     Args:
         run: a trained run.
         moved: where its pictures lie now, if they are the user's and were moved.
         data_dir: where MNIST lies, if it is not to be downloaded.
+        seed: of scenes that are composed, at least 0.
 
     Raises:
         UserError: the scenes cannot be had.
@@ -107,7 +110,7 @@ def own_scenes(run: Run, moved: Path | None = None, data_dir: Path | None = None
             f"--data {moved} has no effect: {run.path} was trained on composed scenes, which are "
             f"composed anew; leave it out"
         )
-    scenes = composed(run.config, "test", TEST_SEED, data_dir, masks=True)
+    scenes = composed(run.config, "test", seed, data_dir, masks=True)
     return _fitting(scenes, run)
 
 

@@ -1,6 +1,7 @@
 """What training tells while it runs: metrics.jsonl, TensorBoard, a progress bar."""
 
 import json
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -143,11 +144,12 @@ class Log:
         self.__enter__()
 
     def write(self, row: dict[str, Any]) -> None:
-        """Adds one row; its `step` is the place on every curve.
+        """Adds one row; its `step` is the place on every curve. What is not finite is left out.
 
         Raises:
             UserError: the disk is full.
         """
+        row = {name: value for name, value in row.items() if math.isfinite(value)}
         self.rows.append(row)
         if not self.active:
             return
