@@ -246,9 +246,7 @@ def _nearest(middle: np.ndarray, wide: np.ndarray, side: float) -> Int[np.ndarra
     if not len(middle):
         return np.zeros((0, 2), int)
     distance, near = (np.asarray(found)[:, 1:] for found in KDTree(middle).query(middle, MOST))
-    wide = np.append(
-        wide, 0.0
-    )  # where there are fewer others, the tree tells of one beyond the last
+    wide = np.append(wide, 0.0)  # the tree tells of one beyond the last if there are few others
     close = distance < np.minimum(NEAR * side, TOUCH * (wide[:-1, None] + wide[near]) / 2)
     return np.where(close, near, NONE)
 
