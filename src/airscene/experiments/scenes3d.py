@@ -58,9 +58,9 @@ class Scenes3DExperiment:
     """Trainings of one object by the recipe, with the seeds from 0 on."""
     table_seeds: int = 3
     """The most trainings of the table-top by dreams."""
-    told_seeds: int = 1
+    told_seeds: int = 3
     """The most trainings of the table-top with labels, on each of its data."""
-    rivals: int = 2
+    rivals: int = 3
     """The most trainings of one object in each other way, labels included."""
     labelled: int = 20_000
     """Scenes of the table-top with labels."""
