@@ -45,7 +45,7 @@ def test_the_recipe_is_the_preset_and_every_piece_has_a_place_of_its_own(out):
     model = work.learned(scenes3d.RECIPE, 0).config.model
     assert model == PRESETS["object3d"].model
     paths = [job.path for job in work.jobs]
-    assert len({*paths}) == len(paths) == 5 + 3 + 2 + 2 * (1 + 2) + 1
+    assert len({*paths}) == len(paths) == 5 + 3 + 3 * (2 + 3) + 1
 
 
 def test_a_painter_that_cannot_draw_is_found_before_anything_is_written(out, monkeypatch):
