@@ -11,6 +11,7 @@ from scipy.spatial import KDTree
 from torch import Tensor
 from torch.distributions import Normal
 
+from airscene.core import layers
 from airscene.core.networks import normal
 
 
@@ -56,10 +57,19 @@ class Objects:
     def __len__(self) -> int:
         return len(self.row)
 
-    def moved(self, pixels: int) -> "Objects":
-        """The same, with both coordinates of windows and corners moved by so many pixels."""
-        window = self.window + self.window.new_tensor([pixels, pixels, 0])
-        return replace(self, window=window, corner=self.corner + pixels)
+    @property
+    def middle(self) -> Float[np.ndarray, "places 2"]:
+        """The middle (x, y) of each window in pixels, shape (T, 2)."""
+        return self.window[:, :2].cpu().numpy().astype(float)
+
+    def moved(self, by: int | Int[Tensor, "places 2"]) -> "Objects":
+        """The same, with windows and corners moved by so many pixels.
+
+        Args:
+            by: in both directions, for all, or (y, x) of each, shape (T, 2).
+        """
+        corner = self.corner + by
+        return replace(self, window=layers.within(self.window, self.corner - corner), corner=corner)
 
 
 def turns(middle: Float[np.ndarray, "places 2"], near: float) -> list[Int[np.ndarray, "some"]]:

@@ -23,7 +23,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from scipy.spatial import KDTree
 from torch import Tensor
@@ -98,12 +97,12 @@ class Regrouping:
         fresh = ~changed
         for _ in range(ROUNDS):
             ways = self._ways(sheet, found, fresh)
-            middle = _middle(found)[ways.gone[:, 0]]
+            middle = found.middle[ways.gone[:, 0]]
             ways = ways[_best(self._gains(sheet, found, ways), middle, FAR * self.side)]
             if not len(ways):
                 break
             sheet, found, kept = self._taken(sheet, found, ways)
-            at = KDTree(_places(ways)).query(_middle(found))[0]
+            at = KDTree(_places(ways)).query(found.middle)[0]
             fresh = at < 2 * self.side
             changed = np.append(changed[kept], np.ones(len(found) - kept.sum(), bool)) | fresh
         return sheet, found, changed
@@ -115,32 +114,33 @@ class Regrouping:
         kept = np.ones(len(found), bool)
         kept[ways.gone[ways.gone != NONE]] = False
         old = found[torch.from_numpy(np.flatnonzero(~kept)).to(found.row.device)]
-        _, new = self._settled(sheet, found, ways)
+        new = Objects.join([self._settled(sheet, found, part)[1] for part in _parts(ways)])
         sheet = sheet.less(old.row, old.corner, -old.paint).less(new.row, new.corner, new.paint)
         stay = torch.from_numpy(np.flatnonzero(kept)).to(found.row.device)
         return sheet, Objects.join([found[stay], new]), kept
 
     def _ways(self, sheet: Sheet, found: Objects, fresh: np.ndarray) -> Ways:
         """The ways that are worth a try, of the objects that are fresh."""
-        middle, wide = _middle(found), found.window[:, 2].cpu().numpy().astype(float)
-        left, odds = self._nats(sheet, found)
+        middle, wide = found.middle, found.window[:, 2].cpu().numpy().astype(float)
         nearest = _nearest(middle, wide, self.side)
-        rows = []
-        for k in np.flatnonzero(fresh):
-            if left[k] > WORTH:
+        rows, numbers = [], np.flatnonzero(fresh)
+        for k, left, odds in zip(numbers, *self._nats(sheet, found, numbers), strict=True):
+            if left > WORTH:
                 rows += [((k,), pair) for pair in _both_sides(middle[k], OFFSET * wide[k])]
             others = nearest[k][nearest[k] != NONE]
-            if len(others) and odds[k] < LOOSE:
+            if len(others) and odds < LOOSE:
                 one = middle[others[0]]
                 rows += [((k, others[0]), (place,)) for place in ((middle[k] + one) / 2, one)]
-            if len(others) == 2 and odds[k] < LOOSE:
+            if len(others) == 2 and odds < LOOSE:
                 rows.append(((k, *others), middle[others]))
         return _as_ways(rows)
 
-    def _nats(self, sheet: Sheet, found: Objects) -> tuple[np.ndarray, np.ndarray]:
-        """What each object leaves of the picture where it paints, and its log odds, in nats."""
+    def _nats(
+        self, sheet: Sheet, found: Objects, numbers: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """What some objects leave of the picture where they paint, and their log odds, in nats."""
         left, odds = [np.zeros(0)], [np.zeros(0)]
-        for at in torch.arange(len(found), device=found.row.device).split(AT_ONCE):
+        for at in torch.from_numpy(numbers).to(found.row.device).split(AT_ONCE):
             part = found[at]
             rest = layers.under(sheet.left[:, 0], part.row, part.corner, layers.size_of(part.paint))
             paint = part.paint[:, 0]
@@ -165,20 +165,21 @@ class Regrouping:
         some = torch.from_numpy(ways.some[:, 1]).to(device)
         hub = found[gone[:, 0]]
         local, corner = self._pieces(sheet, hub)
-        before, worth = _energy(local), self.score.log_odds - self.score.cost(found)
+        before = _energy(local)
         gain = torch.zeros_like(before)
         for numbers in gone.T:
             at, numbers = own[numbers != NONE], numbers[numbers != NONE]
             old = found[numbers]
             local = local.less(at, old.corner - corner[at], -old.paint)
-            gain[at] -= worth[numbers]
+            gain[at] -= self.score.log_odds - self.score.cost(old)
         pixel = (middle - corner.flip(-1)[:, None] - 0.5).round().long().flip(-1)
         new = self._in_turns(local, pixel, own[some])
         for one in new:
             gain.index_add_(0, one.row, self.score.log_odds - self.score.cost(one))
             local = local.less(one.row, one.corner, one.paint)
         gain = gain + (before - _energy(local)) / (2 * self.score.sigma.square())
-        return gain, Objects.join([_moved(one, hub.row, corner) for one in new])
+        new = [replace(one.moved(corner[one.row]), row=hub.row[one.row]) for one in new]
+        return gain, Objects.join(new)
 
     def _in_turns(self, local: Sheet, pixel: Tensor, pairs: Tensor) -> tuple[Objects, Objects]:
         """What is at the first place of each way, and at the second of those that have one.
@@ -209,25 +210,6 @@ class Regrouping:
             for part in (sheet.image, sheet.left, sheet.inside)
         )
         return Sheet(image, inside, left, ~inside, 0), corner
-
-
-def _moved(objects: Objects, row: Tensor, corner: Tensor) -> Objects:
-    """Objects of pieces of pictures as the pictures have them.
-
-    Args:
-        objects: whose rows are the numbers of pieces.
-        row: the picture of each piece.
-        corner: of each piece (y, x) in its picture.
-    """
-    start = corner[objects.row]
-    window = objects.window + F.pad(start.flip(-1), (0, 1))
-    moved = objects.corner + start
-    return replace(objects, row=row[objects.row], window=window, corner=moved)
-
-
-def _middle(objects: Objects) -> Float[np.ndarray, "places 2"]:
-    """The middle (x, y) of each window."""
-    return objects.window[:, :2].cpu().numpy().astype(float)
 
 
 def _places(ways: Ways) -> Float[np.ndarray, "ways 2"]:

@@ -169,6 +169,14 @@ class WholeAIR(Model[WholeConfig]):
             The present objects, their windows and corners in pixels of the picture, which corners
             may lie outside of by up to `margin`.
         """
+        sheet, found = self._seen_again(*self._passes(picture, strip))
+        regroup = Regrouping(self._at, self.score, self.config.side)
+        sheet, found, changed = regroup(sheet, found)
+        _, found = self._seen_again(sheet, found, changed)
+        return found[found.logit > 0].moved(-self.margin)
+
+    def _passes(self, picture: Tensor, strip: int) -> tuple[Sheet, Objects]:
+        """What passes find, until no place is left that is worth a look, and what they leave."""
         sheet = Sheet.of(picture.unsqueeze(0), self.margin)
         parts = [self._at(sheet, *self._no_places(sheet))]
         for _ in range(MOST_PASSES):
@@ -181,10 +189,7 @@ class WholeAIR(Model[WholeConfig]):
                 sheet = sheet.less(part.row, part.corner, part.paint)
             sheet = sheet.without(row, pixel, self._tried)
             parts += present
-        sheet, found = self._seen_again(sheet, Objects.join(parts))
-        sheet, found, changed = self._regrouping(sheet, found)
-        _, found = self._seen_again(sheet, found, changed)
-        return found[found.logit > 0].moved(-self.margin)
+        return sheet, Objects.join(parts)
 
     def _seen_again(
         self, sheet: Sheet, found: Objects, changed: np.ndarray | None = None
@@ -199,8 +204,7 @@ class WholeAIR(Model[WholeConfig]):
             changed: which of them are inferred again, shape (T,); all unless given.
         """
         present = torch.ones(len(found), dtype=torch.bool, device=found.row.device)
-        middle = found.window[:, :2].cpu().numpy().astype(float)
-        for numbers in turns(middle, NEIGHBOURS * self.config.side):
+        for numbers in turns(found.middle, NEIGHBOURS * self.config.side):
             numbers = numbers if changed is None else numbers[changed[numbers]]
             at = torch.from_numpy(numbers).to(found.row.device)
             for some in at.split(AT_ONCE):
@@ -230,10 +234,6 @@ class WholeAIR(Model[WholeConfig]):
     def score(self) -> PoissonScore:
         """How well objects explain crops, at the present odds and sigma."""
         return PoissonScore(self.log_odds, self.sigma, self.side)
-
-    @property
-    def _regrouping(self) -> Regrouping:
-        return Regrouping(self._at, self.score, self.config.side)
 
     @property
     def side(self) -> Normal:
