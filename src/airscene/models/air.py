@@ -158,11 +158,14 @@ class AIR(Model[AIRConfig]):
         scene_noise = draw(len(image), self.background.latents, device=image.device)
         backdrop = self._backdrop(image, scene_noise, reparameterised=True)
         found = self._repeat(image, backdrop, noise)
-        once = sample or self.config.feedback == "none"
-        for rank in range(1, 1 if once else self.config.searches):
+        if sample or self.config.feedback == "none":
+            return found
+        best = found.elbo
+        for rank in range(1, self.config.searches):
             other = self._repeat(image, backdrop, noise, rank=rank)
-            better = (other.elbo > found.elbo).nonzero()[:, 0]
-            found = found.put(better, other.take(better))
+            bound = other.elbo
+            better = (bound > best).nonzero()[:, 0]
+            found, best = found.put(better, other.take(better)), best.maximum(bound)
         return found
 
     def reconstruct(
