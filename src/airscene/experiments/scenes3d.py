@@ -175,6 +175,10 @@ class Work:
     experiment: Scenes3DExperiment
     out: Path
 
+    def recipe(self, seed: int) -> LearningTask:
+        """A training of one object by the recipe."""
+        return self.learned(RECIPE, seed)
+
     def learned(self, way: str, seed: int) -> LearningTask:
         """A training of one object by a way."""
         dream, wake = WAYS[way]
@@ -232,7 +236,7 @@ class Work:
         e = self.experiment
         rivals = [job for seed in range(e.seeds) for job in self._rivals(seed)]
         return [
-            *(Job(learn, self.learned(RECIPE, seed)) for seed in e.seeds_of(RECIPE)),
+            *(Job(learn, self.recipe(seed)) for seed in e.seeds_of(RECIPE)),
             *(Job(learn, self.table(seed)) for seed in self.table_seeds),
             *rivals,
         ]
@@ -256,7 +260,8 @@ class Work:
             way: [read_piece(self.learned(way, seed).path) for seed in e.seeds_of(way)]
             for way in WAYS
         }
-        table = [self._agreement(seed) for seed in self.table_seeds]
+        own, other = (self.held_out(self._of_data(data)) for data in REPEATS)
+        table = [self._agreement(seed, own, other) for seed in self.table_seeds]
         told = {data: [read_piece(self.told(data, s).path) for s in e.told] for data in REPEATS}
         labels = [read_piece(self.supervised(seed).path) for seed in e.seeds_of(LABELS)]
         return {
@@ -266,11 +271,10 @@ class Work:
             "table_top_labels": told,
         }
 
-    def _agreement(self, seed: int) -> dict[str, Any]:
+    def _agreement(self, seed: int, own: Scenes, other: Scenes) -> dict[str, Any]:
         """What a run of the table-top finds in its own held-out scenes, and without repeats."""
         task = self.table(seed)
         run = load_run(task.folder)
-        own, other = (self.held_out(self._of_data(data)) for data in REPEATS)
         there = by_repeats(own, run.place(own.pixels()))
         elsewhere = agreement(other, run.place(other.pixels()))
         return read_piece(task.path) | there | {"without_repeats": elsewhere}

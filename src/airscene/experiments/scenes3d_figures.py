@@ -38,8 +38,7 @@ LARGE = (192, 192)  # pixels of a frame
 
 def write(work: Work, out: Path) -> Iterator[Path]:
     """Draws all figures into a folder and yields their paths."""
-    recipe = next(iter(work.results["one_object"]))
-    run = load_run(work.learned(recipe, 0).folder)
+    run = load_run(work.recipe(0).folder)
     rows = _one_object(work, cast(Rendered, run.model), work.held_out(run.config))
     yield write_whole(out / "one-object.png", scenes_3d.picture_rows(rows).savefig)
     run = load_run(work.table(0).folder)
@@ -81,10 +80,14 @@ def _repeated(work: Work, model: Tabletop, scenes: Scenes) -> dict[str, Tensor]:
     assert scenes.labels is not None
     alike = (scenes.labels[:, :, None] == scenes.labels[:, None]) & (scenes.labels >= 0)[:, None]
     few = scenes[alike.sum((1, 2)).argsort(descending=True, stable=True)[:SHOWN]].pixels()
-    mean, mode = (load_supervised(work.told(TOLD, 0)) for _ in range(2))
-    mode.narrow = True
-    rows = {"unsupervised": model, "with labels,\na mean": mean, "with labels,\na mode": mode}
-    return {"scenes": few} | {name: network.reconstruct(few) for name, network in rows.items()}
+    told = load_supervised(work.told(TOLD, 0))
+    rows = {
+        "scenes": few,
+        "unsupervised": model.reconstruct(few),
+        "with labels,\na mean": told.reconstruct(few),
+    }
+    told.narrow = True
+    return rows | {"with labels,\na mode": told.reconstruct(few)}
 
 
 def turning(model: Tabletop, scene: Arrangement) -> list[Image.Image]:
