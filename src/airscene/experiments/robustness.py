@@ -17,13 +17,7 @@ import numpy as np
 
 from airscene.config import Config
 from airscene.experiments.learning import EvaluationConfig, LearningTask, learn, side_by_side
-from airscene.experiments.pieces import (
-    begin,
-    ending,
-    finish,
-    read_piece,
-    write_results,
-)
+from airscene.experiments.pieces import begin, ending, finish, read_piece, write_results
 from airscene.experiments.tables import accuracy_of, page, percent, success, table
 from airscene.experiments.workers import Workers
 from airscene.files import write_whole
